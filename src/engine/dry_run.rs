@@ -1,0 +1,105 @@
+//! What a run would do: the same selection and the same plan, and nothing written.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Kind, Result};
+use crate::event::{Level, Mode};
+use crate::replica::Track;
+use crate::source::{Lookback, Range, ScanPlan, Source, TrackPart};
+use crate::target::{Ddl, State, TablePhase, Target};
+
+use super::drift::{self, Drift};
+use super::select::{self, Selected};
+use super::status::{DryRun, TablePlan};
+use super::{Inner, plan, run};
+
+impl Inner {
+    /// Plans these tables, or all, on a connection of its own, so that a run under way is not disturbed.
+    pub(super) async fn dry_run(&self, named: Option<&[String]>) -> Result<DryRun> {
+        if !self.options.enabled {
+            return Err(Error::new(Kind::SyncDisabled, "Sync is disabled").because("the option enabled is false"));
+        }
+        let config = self.options.source(&self.surroundings)?.source;
+        let target = self.target()?;
+        let state = target.load().await?;
+        run::check_source(&state, &config.fingerprint())?;
+        let mut source = self.new_source(&config)?;
+        let outcome = async {
+            source.begin().await?;
+            let all = select::select(source.as_mut(), &config, &self.options, &state, &self.reporter).await?;
+            let (tables, mut missing) = select::narrow(all, named);
+            if let Some(error) = missing.pop() {
+                return Err(error);
+            }
+            let mut plans = BTreeMap::new();
+            for table in &tables {
+                let planned = self.plan_table(source.as_mut(), target.as_ref(), table, &state).await;
+                plans.insert(table.target.clone(), planned.map_err(|error| error.in_table(&table.target))?);
+            }
+            Ok(DryRun { dry_run: true, tables: plans })
+        }
+        .await;
+        source.close().await;
+        outcome
+    }
+
+    async fn plan_table(
+        &self,
+        source: &mut dyn Source,
+        target: &dyn Target,
+        table: &Selected,
+        state: &State,
+    ) -> Result<TablePlan> {
+        let described = source.describe(&table.name).await?.ok_or_else(|| super::table::not_found(table))?;
+        let before = state.tables.get(&table.full_name()).filter(|before| before.target == table.target);
+        let mut plan = plan::plan(described, table.target.clone(), &table.wishes, &self.options, before)?;
+        let drift = match before {
+            Some(before) => drift::compare(&mut plan, before, self.options.schema_drift)?,
+            None => Drift::default(),
+        };
+        let steps = if before.is_none() || drift.rebuild { vec![Ddl::Create] } else { drift.steps };
+        let phase = before.map_or(TablePhase::Snapshot, |before| before.phase);
+        let range = match before {
+            Some(before) if phase == TablePhase::Incremental && plan.mode != Mode::Full && !drift.rebuild => {
+                match plan.replica.track {
+                    Track::Columns(_) => Range::ByTrack {
+                        part: TrackPart::All,
+                        floor: before.floor.clone(),
+                        after: before.position.clone(),
+                        snapshot: before.snapshot.clone(),
+                        lookback: Lookback { seconds: self.options.lookback, values: self.options.lookback_values },
+                    },
+                    Track::Transaction => Range::Changed { snapshot: before.snapshot.clone() },
+                    Track::Whole => Range::Whole,
+                }
+            }
+            Some(before) if phase == TablePhase::Snapshot && !plan.replica.key.is_empty() => {
+                Range::ByKey { after: before.key_position.clone() }
+            }
+            _ => Range::Whole,
+        };
+        for (level, hint) in &plan.hints {
+            self.reporter.log(*level, hint);
+        }
+        if let Some(statement) = source.advice(&plan.replica) {
+            self.reporter.log(Level::Warn, format_args!("Table {} needs an index: {statement}", table.target));
+        }
+        let names = |columns: Vec<usize>| -> Vec<String> {
+            columns.into_iter().map(|column| plan.replica.source.columns[column].name.clone()).collect()
+        };
+        let scan = ScanPlan { replica: &plan.replica, range, batch_size: plan.batch_size };
+        Ok(TablePlan {
+            source: table.full_name(),
+            mode: plan.mode,
+            phase: phase.into(),
+            track_columns: match &plan.replica.track {
+                Track::Columns(columns) => names(columns.clone()),
+                Track::Transaction => vec![plan::TRANSACTION_COLUMN.to_owned()],
+                Track::Whole => Vec::new(),
+            },
+            primary_key: names(plan.replica.key.iter().map(|&key| plan.replica.columns[key].source).collect()),
+            ddl: target.ddl(&plan.replica, &steps),
+            estimated_rows: source.estimate(&scan).await?,
+        })
+    }
+}

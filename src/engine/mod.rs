@@ -1,0 +1,336 @@
+//! The engine: one handle per plugin instance, one run at a time, and the schedule.
+//!
+//! A trigger during a run is queued; triggers that wait are merged into one further run, whose outcome all of them get.
+
+mod clock;
+mod drift;
+mod dry_run;
+mod naming;
+mod plan;
+mod pump;
+mod queue;
+mod reconcile;
+mod report;
+mod retry;
+mod run;
+mod select;
+mod status;
+mod table;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Options, SourceConfig, Surroundings, TargetConfig};
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Failure, Fault, Level, Observer, RunStats};
+use crate::source::{self, Limits, Source};
+use crate::target::Target;
+use crate::target::sqlite::SqliteTarget;
+
+use queue::Queue;
+use report::Reporter;
+use run::{Control, Run};
+
+pub use status::{DryRun, Status, TablePlan, TableStatus};
+
+/// Keeps one target in sync with one source. Cheap to clone: clones share everything.
+#[derive(Clone)]
+pub struct DataSync {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    surroundings: Surroundings,
+    reporter: Reporter,
+    queue: Queue,
+    target: Mutex<Option<Arc<dyn Target>>>,
+    /// The connection between runs; a run takes it and puts it back.
+    source: Mutex<Option<Connected>>,
+    schedule: Mutex<Option<CancellationToken>>,
+}
+
+/// A source with what it was made from.
+struct Connected {
+    config: SourceConfig,
+    source: Box<dyn Source>,
+}
+
+impl DataSync {
+    /// A handle that has done nothing yet: no I/O happens here.
+    pub fn new(options: Options, surroundings: Surroundings, observer: Arc<dyn Observer>) -> Self {
+        let reporter = Reporter::new(observer, options.log_level);
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                surroundings,
+                reporter,
+                queue: Queue::default(),
+                target: Mutex::default(),
+                source: Mutex::default(),
+                schedule: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Begins the schedule with a run at once; does nothing when it has begun. To be called within a tokio runtime.
+    pub fn start(&self) {
+        let inner = &self.inner;
+        if !inner.options.enabled {
+            inner.reporter.log(Level::Info, "Not started, because enabled is false");
+            return;
+        }
+        let mut schedule = inner.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        if schedule.is_some() {
+            return;
+        }
+        let stopped = CancellationToken::new();
+        *schedule = Some(stopped.clone());
+        drop(schedule);
+        let sync = self.clone();
+        tokio::spawn(async move { sync.follow_schedule(stopped).await });
+    }
+
+    async fn follow_schedule(&self, stopped: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.inner.options.sync_interval);
+        // A run that took longer than the interval is followed by one run at once, not by all it missed.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            // Failures are told by `syncError`; the schedule goes on.
+            let _ = self.sync(None, CancellationToken::new()).await;
+        }
+    }
+
+    /// Ends the schedule and the run under way, after the batch in hand, and closes connections. The handle can be used
+    /// again afterwards.
+    pub async fn stop(&self) {
+        let schedule = self.inner.schedule.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(schedule) = schedule {
+            schedule.cancel();
+        }
+        self.inner.queue.end_all().await;
+        let connected = self.inner.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(connected) = connected {
+            connected.source.close().await;
+        }
+        let target = self.inner.target.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(target) = target {
+            target.close().await;
+        }
+    }
+
+    /// Where the replica stands.
+    pub async fn status(&self) -> Result<Status> {
+        let target = self.inner.target()?;
+        let state = target.load().await?;
+        let is_running = self.inner.queue.is_running() || target.is_locked().await;
+        Ok(Status::of(state, is_running))
+    }
+
+    /// Syncs these tables, or all; waits for a run under way first. `cancel` ends the caller's interest, and with the
+    /// last interested caller the run, after the batch in hand. To be called within a tokio runtime.
+    pub async fn sync(&self, tables: Option<Vec<String>>, cancel: CancellationToken) -> Result<RunStats, Failure> {
+        if !self.inner.options.enabled {
+            return Err(run::failure(
+                &[Error::new(Kind::SyncDisabled, "Sync is disabled").because("the option enabled is false")],
+                None,
+            ));
+        }
+        let (ticket, is_first) = self.inner.queue.join(tables);
+        if is_first {
+            let sync = self.clone();
+            tokio::spawn(async move { sync.work_off().await });
+        }
+        self.inner.queue.outcome(ticket, &cancel).await
+    }
+
+    /// Runs until nobody waits for a run any more.
+    async fn work_off(&self) {
+        while let Some(turn) = self.inner.queue.next().await {
+            let sync = self.clone();
+            let (tables, control) = (turn.tables.clone(), Arc::clone(&turn.control));
+            // In a task of its own, so that a panic in it ends this run only.
+            let work = tokio::spawn(async move { sync.inner.run(tables.as_deref(), &control).await });
+            let outcome = work.await.unwrap_or_else(|panic| {
+                let error =
+                    Error::new(Kind::Internal, "The sync failed by a defect of the plugin").because(panic_text(panic));
+                Err(self.inner.fail(error))
+            });
+            self.inner.queue.done(turn, &outcome);
+        }
+    }
+
+    /// What a run would do to these tables, or all; writes nothing.
+    pub async fn plan(&self, tables: Option<Vec<String>>) -> Result<DryRun, Failure> {
+        self.inner.dry_run(tables.as_deref()).await.map_err(|error| run::failure(&[error], None))
+    }
+
+    /// Forgets the position of one table, by its name in the target or at the source, or of all: the next run loads it
+    /// anew over the rows that are there. Waits for a run under way.
+    ///
+    /// # Errors
+    /// `TABLE_NOT_FOUND` when the state knows no such table.
+    pub async fn reset(&self, table: Option<String>) -> Result<()> {
+        let target = self.inner.target()?;
+        let known = |known: bool| match (&table, known) {
+            (Some(table), false) => Err(Error::new(Kind::TableNotFound, format!("Table '{table}' has no sync state"))
+                .because("it was never synced into this target")
+                .in_table(table)),
+            _ => Ok(()),
+        };
+        if target.load().await?.tables.is_empty() {
+            return known(false);
+        }
+        let idle = self.inner.queue.idle().await;
+        let lock = target.lock(self.inner.options.connect_timeout).await?;
+        let outcome = target.reset(table.as_deref()).await;
+        drop((lock, idle));
+        known(outcome?)
+    }
+
+    /// Changes the least urgent level that is logged.
+    pub fn set_log_level(&self, level: Level) {
+        self.inner.reporter.set_level(level);
+    }
+}
+
+impl Inner {
+    /// The target, made on first use.
+    fn target(&self) -> Result<Arc<dyn Target>> {
+        let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = &*target {
+            return Ok(Arc::clone(target));
+        }
+        let made: Arc<dyn Target> = match self.options.target(&self.surroundings) {
+            TargetConfig::Sqlite { path } => Arc::new(SqliteTarget::new(path)),
+            TargetConfig::Starbasedb { .. } => {
+                return Err(Error::new(Kind::Config, "target.type 'starbasedb' can't be used in this version")
+                    .because("name a SQLite file with database, or with target: { type: 'sqlite', path }"));
+            }
+        };
+        *target = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// The source the configuration names now, connected in an earlier run when the configuration is the same.
+    async fn source(&self) -> Result<Connected> {
+        let resolved = self.options.source(&self.surroundings)?;
+        for warning in &resolved.warnings {
+            self.reporter.log_once(Level::Warn, warning);
+        }
+        self.reporter
+            .log(Level::Debug, format_args!("The source is {} (from {})", resolved.source.describe(), resolved.origin));
+        let kept = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(kept) = kept {
+            if kept.config == resolved.source {
+                return Ok(kept);
+            }
+            kept.source.close().await;
+        }
+        Ok(Connected { source: self.new_source(&resolved.source)?, config: resolved.source })
+    }
+
+    fn new_source(&self, config: &SourceConfig) -> Result<Box<dyn Source>> {
+        let limits = Limits { connect: self.options.connect_timeout, query: self.options.query_timeout };
+        let kind = source::ALL.iter().find(|kind| kind.serves(config)).ok_or_else(|| {
+            Error::new(Kind::Config, format!("The source type '{}' can't be used in this version", config.kind()))
+        })?;
+        kind.source(config, limits)
+    }
+
+    async fn run(&self, tables: Option<&[String]>, control: &Control) -> Result<RunStats, Failure> {
+        if control.is_ended() {
+            return Err(run::failure(&[control.error()], None));
+        }
+        self.reporter.log(Level::Info, "Starting synchronization");
+        let work = self.run_once(tables, control);
+        tokio::pin!(work);
+        let started = Instant::now();
+        let mut slow_after = self.options.slow_sync_warning;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut work => break outcome,
+                () = tokio::time::sleep_until(started + slow_after) => {
+                    let seconds = started.elapsed().as_secs();
+                    self.reporter.log(Level::Warn, format_args!("Sync taking longer than expected ({seconds}s)"));
+                    slow_after = (slow_after * 2).max(Duration::from_secs(1));
+                }
+            }
+        };
+        match &outcome {
+            Ok(stats) => self.reporter.event(Event::SyncComplete(stats.clone())),
+            Err(failure) => self.reporter.event(Event::SyncError(failure.clone())),
+        }
+        outcome
+    }
+
+    async fn run_once(&self, tables: Option<&[String]>, control: &Control) -> Result<RunStats, Failure> {
+        let begun = async {
+            let target = self.target()?;
+            let mut connected = self.source().await?;
+            // The target first: a run that can't write has nothing to read for.
+            let lock = tokio::select! {
+                biased;
+                () = control.ended() => Err(control.error()),
+                lock = target.lock(self.options.connect_timeout) => lock,
+            };
+            match lock {
+                Ok(lock) => Ok((target, connected, lock)),
+                Err(error) => {
+                    connected.source.end().await;
+                    self.keep(connected);
+                    Err(error)
+                }
+            }
+        };
+        let (target, mut connected, lock) = match begun.await {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.reporter.log(Level::Error, &error);
+                return Err(run::failure(&[error], None));
+            }
+        };
+        let fingerprint = connected.config.fingerprint();
+        let config = connected.config.clone();
+        let run =
+            Run::new(&self.options, &self.reporter, target.as_ref(), connected.source.as_mut(), control, fingerprint);
+        let outcome = run.execute(&config, tables).await;
+        drop(lock);
+        self.keep(connected);
+        outcome
+    }
+
+    /// Keeps a connection for the next run.
+    fn keep(&self, connected: Connected) {
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(connected);
+    }
+
+    /// Tells of a run that ended by itself.
+    fn fail(&self, error: Error) -> Failure {
+        self.reporter.log(Level::Error, &error);
+        let failure = Failure { first: Fault::from(&error), stats: None, errors: vec![Fault::from(&error)] };
+        self.reporter.event(Event::SyncError(failure.clone()));
+        failure
+    }
+}
+
+/// What a panicked task said.
+fn panic_text(panic: tokio::task::JoinError) -> String {
+    match panic.try_into_panic() {
+        Ok(payload) => payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "unknown panic".to_owned()),
+        Err(error) => error.to_string(),
+    }
+}

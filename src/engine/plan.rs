@@ -1,0 +1,342 @@
+//! From what the source says of a table and what the user wants to the plan for it: columns, names, key, mode.
+
+use crate::config::{Deletes, Options, TableOptions};
+use crate::error::{Error, Kind, Result};
+use crate::event::{Level, Mode};
+use crate::mapping;
+use crate::replica::{Replica, ReplicaColumn, Track};
+use crate::schema::{Relation, SourceType, Table};
+use crate::target::{StoredColumn, TableState};
+
+use super::naming::{self, Wish};
+
+/// PostgreSQL's hidden column that a user names to track by transaction.
+pub const TRANSACTION_COLUMN: &str = "xmin";
+
+/// A table of this many rows is large: reading it whole every run, or without an index, is worth a hint.
+pub const LARGE_TABLE: u64 = 100_000;
+
+/// The column soft deletes add.
+pub const DELETED_AT: &str = "_deleted_at";
+
+/// The plan for one table, with what the log should say about it.
+#[derive(Debug)]
+pub struct Plan {
+    /// What goes where.
+    pub replica: Replica,
+    /// How it is synced.
+    pub mode: Mode,
+    /// What happens to rows that left the source.
+    pub deletes: Deletes,
+    /// What the positions depend on besides columns and key.
+    pub signature: String,
+    /// Rows per batch.
+    pub batch_size: usize,
+    /// Lines for the log, true of every run.
+    pub hints: Vec<(Level, String)>,
+}
+
+/// Makes the plan for `table`, which becomes `target` in the target.
+///
+/// # Errors
+/// `SCHEMA` when the user's wishes don't fit the table, `TYPE_MAP` when a type override is impossible.
+pub fn plan(
+    table: Table,
+    target: String,
+    wishes: &TableOptions,
+    options: &Options,
+    state: Option<&TableState>,
+) -> Result<Plan> {
+    let mut hints = Vec::new();
+    let selected = select_columns(&table, &target, wishes)?;
+    let key_names = match &wishes.primary_key {
+        Some(key) => {
+            require_columns(&table, &target, "primary_key", key)?;
+            key.clone()
+        }
+        None => table.key.clone(),
+    };
+    require_selected(&table, &target, &selected, "key", &key_names)?;
+    let (mode, track) = choose_mode(&table, &target, !key_names.is_empty(), wishes, options, &mut hints)?;
+    if let Track::Columns(columns) = &track {
+        let names: Vec<String> = columns.iter().map(|&column| table.columns[column].name.clone()).collect();
+        require_selected(&table, &target, &selected, "track", &names)?;
+    }
+    let deletes = wishes.deletes.or(options.deletes).unwrap_or(match mode {
+        Mode::Full => Deletes::Hard,
+        Mode::Incremental | Mode::Append => Deletes::None,
+    });
+    let soft_delete = deletes == Deletes::Soft;
+    let columns = map_columns(&table, &target, &selected, soft_delete, wishes, options, state)?;
+    let key = key_names
+        .iter()
+        .filter_map(|name| columns.iter().position(|column| table.columns[column.source].name == *name))
+        .collect::<Vec<_>>();
+    for &part in &key {
+        let column = &table.columns[columns[part].source];
+        if columns[part].sqlite == mapping::SqliteType::Real
+            && !matches!(column.kind, SourceType::Float32 | SourceType::Float64 | SourceType::Decimal { .. })
+        {
+            return Err(Error::new(
+                Kind::TypeMap,
+                format!("Cannot map external type '{}' to SQLite type", column.type_name),
+            )
+            .because(format!("'{}' is a key column, and REAL can't tell all its values apart", column.name))
+            .in_table(&target));
+        }
+    }
+    if mode == Mode::Full && key.is_empty() {
+        hints.push((
+            Level::Info,
+            format!("Table {target} has no key: each run reads it whole and swaps it in; name one with primary_key"),
+        ));
+    }
+    let signature = serde_json::json!({
+        "track": match &track {
+            Track::Whole => Vec::new(),
+            Track::Transaction => vec![TRANSACTION_COLUMN.to_owned()],
+            Track::Columns(columns) => columns.iter().map(|&column| table.columns[column].name.clone()).collect(),
+        },
+        "where": wishes.filter,
+    })
+    .to_string();
+    let replica = Replica { source: table, target, columns, key, track, filter: wishes.filter.clone(), soft_delete };
+    Ok(Plan { replica, mode, deletes, signature, batch_size: wishes.batch_size.unwrap_or(options.batch_size), hints })
+}
+
+impl Plan {
+    /// The columns as the state remembers them, dropped ones of earlier runs included.
+    pub fn stored_columns(&self, state: Option<&TableState>) -> Vec<StoredColumn> {
+        let mut stored: Vec<StoredColumn> = self.replica.columns.iter().map(|column| self.stored(column)).collect();
+        let gone = state
+            .into_iter()
+            .flat_map(|state| &state.columns)
+            .filter(|old| stored.iter().all(|column| column.source != old.source));
+        let gone: Vec<StoredColumn> = gone.map(|old| StoredColumn { present: false, ..old.clone() }).collect();
+        stored.extend(gone);
+        stored
+    }
+
+    /// One column as the state remembers it.
+    pub fn stored(&self, column: &ReplicaColumn) -> StoredColumn {
+        let source = &self.replica.source.columns[column.source];
+        StoredColumn {
+            source: source.name.clone(),
+            target: column.name.clone(),
+            declared: source.declared.clone(),
+            sqlite: column.sqlite,
+            spelling: mapping::spelling(&source.kind, column.sqlite),
+            present: true,
+        }
+    }
+
+    /// The key's columns by their names in the target.
+    pub fn key_names(&self) -> Vec<String> {
+        self.replica.key.iter().map(|&column| self.replica.columns[column].name.clone()).collect()
+    }
+}
+
+fn require_columns(table: &Table, target: &str, option: &str, names: &[String]) -> Result<()> {
+    let missing: Vec<&str> = names.iter().filter(|name| table.column(name).is_none()).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let there: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    Err(Error::new(Kind::Schema, format!("Table '{target}' has no column '{}'", missing.join("', '")))
+        .because(format!("{option} names it; the columns are {}", there.join(", ")))
+        .in_table(target))
+}
+
+fn require_selected(table: &Table, target: &str, selected: &[usize], what: &str, names: &[String]) -> Result<()> {
+    let missing: Vec<&str> = names
+        .iter()
+        .filter(|name| table.column(name).is_none_or(|column| !selected.contains(&column)))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Schema,
+        format!("The columns chosen for table '{target}' leave out its {what} column '{}'", missing.join("', '")),
+    )
+    .because("add it to columns, or take it out of exclude_columns")
+    .in_table(target))
+}
+
+fn select_columns(table: &Table, target: &str, wishes: &TableOptions) -> Result<Vec<usize>> {
+    let is_pattern = wishes.name.contains('*');
+    if let Some(columns) = &wishes.columns {
+        require_columns(table, target, "columns", columns)?;
+        let chosen = |index: &usize| columns.contains(&table.columns[*index].name);
+        return Ok((0..table.columns.len()).filter(chosen).collect());
+    }
+    if !is_pattern {
+        require_columns(table, target, "exclude_columns", &wishes.exclude_columns)?;
+    }
+    let kept = |index: &usize| !wishes.exclude_columns.contains(&table.columns[*index].name);
+    Ok((0..table.columns.len()).filter(kept).collect())
+}
+
+fn map_columns(
+    table: &Table,
+    target: &str,
+    selected: &[usize],
+    soft_delete: bool,
+    wishes: &TableOptions,
+    options: &Options,
+    state: Option<&TableState>,
+) -> Result<Vec<ReplicaColumn>> {
+    if !wishes.name.contains('*') {
+        let names: Vec<String> = wishes.types.keys().cloned().collect();
+        require_columns(table, target, "types", &names)?;
+    }
+    let stored: &[StoredColumn] = state.map_or(&[], |state| &state.columns);
+    let known = |source: &str| stored.iter().find(|column| column.source == source);
+    let column_wishes: Vec<Wish> = selected
+        .iter()
+        .map(|&index| {
+            let name = &table.columns[index].name;
+            Wish { full: name.clone(), plain: name.clone(), fixed: known(name).map(|column| column.target.clone()) }
+        })
+        .collect();
+    let gone = stored.iter().filter(|column| selected.iter().all(|&index| table.columns[index].name != column.source));
+    let taken = gone.map(|column| column.target.clone()).chain(soft_delete.then(|| DELETED_AT.to_owned()));
+    let names = naming::assign_columns(&column_wishes, taken);
+    selected
+        .iter()
+        .zip(names)
+        .map(|(&source, name)| {
+            let column = &table.columns[source];
+            let wanted = wishes
+                .types
+                .get(&column.name)
+                .or_else(|| options.type_map.get(&column.type_name.to_ascii_lowercase()))
+                .or_else(|| options.type_map.get(&column.declared.to_ascii_lowercase()));
+            let sqlite = mapping::map(&column.kind, &column.declared, wanted.copied())
+                .map_err(|error| error.in_table(target))?;
+            Ok(ReplicaColumn { source, name, sqlite })
+        })
+        .collect()
+}
+
+fn choose_mode(
+    table: &Table,
+    target: &str,
+    has_key: bool,
+    wishes: &TableOptions,
+    options: &Options,
+    hints: &mut Vec<(Level, String)>,
+) -> Result<(Mode, Track)> {
+    if wishes.mode == Some(Mode::Full) {
+        return Ok((Mode::Full, Track::Whole));
+    }
+    if !has_key {
+        return match wishes.mode {
+            None => Ok((Mode::Full, Track::Whole)),
+            Some(_) => {
+                Err(Error::new(Kind::Schema, format!("Table '{target}' has no key, so only mode 'full' can serve it"))
+                    .because(
+                        "it has no primary key and no unique index on NOT NULL columns; name a key with primary_key",
+                    )
+                    .in_table(target))
+            }
+        };
+    }
+    let tracked = match (&wishes.track_column, &options.track_column) {
+        (Some(columns), _) => Some(configured_track(table, target, columns)?),
+        (None, Some(columns)) => match configured_track(table, target, columns) {
+            Ok(track) => Some(track),
+            Err(_) => {
+                hints.push((
+                    Level::Warn,
+                    format!("Table {target} can't be tracked by '{}' as track_column says", columns.join("', '")),
+                ));
+                default_track(table, target, wishes, hints)
+            }
+        },
+        (None, None) => default_track(table, target, wishes, hints),
+    };
+    match (wishes.mode, tracked) {
+        (Some(Mode::Append), Some(track)) => Ok((Mode::Append, track)),
+        (_, Some(track)) => {
+            if let Track::Columns(columns) = &track {
+                let names: Vec<&str> = columns.iter().map(|&column| table.columns[column].name.as_str()).collect();
+                hints.push((Level::Info, format!("Table {target} is tracked by {}", names.join(", else "))));
+            }
+            Ok((Mode::Incremental, track))
+        }
+        (Some(mode), None) => Err(Error::new(
+            Kind::Schema,
+            format!("Table '{target}' has no column to track, which mode '{}' needs", mode_name(mode)),
+        )
+        .because("it has no updated_at and no created_at; name a column with track_column, or use mode 'full'")
+        .in_table(target)),
+        (None, None) => {
+            hints.push((Level::Info, format!("Table {target} has no column to track: each run reads it whole")));
+            if table.estimated_rows.is_some_and(|rows| rows >= LARGE_TABLE) {
+                hints.push((
+                    Level::Warn,
+                    format!("Table {target} is large and is read whole every run; name a column with track_column"),
+                ));
+            }
+            Ok((Mode::Full, Track::Whole))
+        }
+    }
+}
+
+fn configured_track(table: &Table, target: &str, names: &[String]) -> Result<Track> {
+    if names == [TRANSACTION_COLUMN] && table.column(TRANSACTION_COLUMN).is_none() {
+        if table.sees_changes {
+            return Ok(Track::Transaction);
+        }
+        let what = if table.relation == Relation::View { "a view" } else { "this source" };
+        return Err(Error::new(Kind::Schema, format!("Table '{target}' can't be tracked by xmin"))
+            .because(format!("{what} doesn't have it; name a column with track_column, or use mode 'full'"))
+            .in_table(target));
+    }
+    require_columns(table, target, "track_column", names)?;
+    let columns: Vec<usize> = names.iter().filter_map(|name| table.column(name)).collect();
+    let first = &table.columns[columns[0]];
+    if let Some(other) = columns.iter().map(|&column| &table.columns[column]).find(|column| column.kind != first.kind) {
+        return Err(Error::new(Kind::Schema, format!("The track columns of table '{target}' are of different types"))
+            .because(format!("{} is {}, {} is {}", first.name, first.declared, other.name, other.declared))
+            .in_table(target));
+    }
+    Ok(Track::Columns(columns))
+}
+
+fn default_track(
+    table: &Table,
+    target: &str,
+    wishes: &TableOptions,
+    hints: &mut Vec<(Level, String)>,
+) -> Option<Track> {
+    let append = wishes.mode == Some(Mode::Append);
+    let preferred = if append { ["created_at", "updated_at"] } else { ["updated_at", "created_at"] };
+    if let Some((name, column)) = preferred.iter().find_map(|name| Some((*name, table.column(name)?))) {
+        if name == "created_at" && !append {
+            hints.push((
+                Level::Warn,
+                format!(
+                    "Table {target} has only created_at to track, which an update doesn't move: updates are missed; \
+                     name a column that they do move with track_column{}",
+                    if table.sees_changes { ", or track_column: 'xmin'" } else { "" }
+                ),
+            ));
+        }
+        return Some(Track::Columns(vec![column]));
+    }
+    // Rows that are only ever added can be followed by an ascending key as well.
+    let single_key = append && table.key.len() == 1;
+    let column = single_key.then(|| table.column(&table.key[0])).flatten()?;
+    matches!(table.columns[column].kind, SourceType::Int).then(|| Track::Columns(vec![column]))
+}
+
+const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Incremental => "incremental",
+        Mode::Append => "append",
+        Mode::Full => "full",
+    }
+}

@@ -1,0 +1,194 @@
+//! Moving batches: the source reads ahead while the target writes, and each commit carries the position with its rows.
+
+use crate::batch::{Batch, Cell, Position};
+use crate::error::Result;
+use crate::event::{Event, Phase};
+use crate::source::{self, Range, ScanPlan};
+use crate::target::{Changes, TableState, Write};
+
+use super::run::Run;
+use super::table::{Progress, Work};
+
+/// What happens to the rows of a scan.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    /// How they meet those that are there.
+    pub write: Write,
+    /// Whether their keys are staged for a reconcile.
+    pub stage: bool,
+    /// What moves with them.
+    pub advance: Advance,
+}
+
+/// What a committed batch moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// Nothing.
+    None,
+    /// The first load's key position.
+    Key,
+    /// The position, by the hidden cells of a track range.
+    Track,
+}
+
+impl Run<'_> {
+    /// Reads `range` and writes its rows.
+    pub async fn pump(&mut self, work: &Work, range: Range, rows: Rows, progress: &mut Progress) -> Result<()> {
+        let mut state = super::table::state(progress)?.clone();
+        let outcome = self.pump_rows(work, range, rows, progress, &mut state).await;
+        // What was committed before a failure is where the next try goes on.
+        progress.state = Some(state);
+        outcome
+    }
+
+    /// Reads the whole table into the table aside; the table's own state stays what it is until the swap.
+    pub async fn pump_aside(
+        &mut self,
+        work: &Work,
+        rows: Rows,
+        progress: &mut Progress,
+        after: &TableState,
+    ) -> Result<()> {
+        self.pump_rows(work, Range::Whole, rows, progress, &mut after.clone()).await
+    }
+
+    async fn pump_rows(
+        &mut self,
+        work: &Work,
+        range: Range,
+        rows: Rows,
+        progress: &mut Progress,
+        state: &mut TableState,
+    ) -> Result<()> {
+        let phase = match range {
+            Range::ByKey { .. } | Range::Whole => Phase::Snapshot,
+            _ => Phase::Incremental,
+        };
+        let hidden = if matches!(range, Range::ByTrack { .. }) { 2 } else { 0 };
+        let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
+        if phase == Phase::Snapshot && progress.estimated_rows.is_none() {
+            progress.estimated_rows = self.source.estimate(&plan).await?;
+        }
+        let (mut sink, mut incoming) = source::channel(work.replica.columns.len() + hidden, plan.batch_size);
+        let Run { source, target, control, reporter, .. } = self;
+        let read = async move {
+            source.scan(&plan, &mut sink).await?;
+            sink.flush().await
+        };
+        let write = async move {
+            loop {
+                let batch = tokio::select! {
+                    biased;
+                    () = control.ended() => return Err(control.error()),
+                    batch = incoming.next() => batch,
+                };
+                let Some(batch) = batch else { return Ok(()) };
+                let mut next = state.clone();
+                advance(work, rows.advance, &batch, &mut next);
+                let read = batch.rows() as u64;
+                progress.stats.bytes_read += batch.payload();
+                let (changes, batch) = target.write(&work.replica, rows.write, rows.stage, batch, &next).await?;
+                *state = next;
+                incoming.recycle(batch);
+                progress.stats.rows_read += read;
+                progress.commits += 1;
+                // Rows aside count when they are swapped in.
+                if rows.write != Write::Aside {
+                    progress.count(changes);
+                }
+                reporter.progress(|| progress.event(work, phase));
+            }
+        };
+        both(read, write).await
+    }
+
+    /// Reads keys and stages them.
+    pub async fn pump_keys(&mut self, work: &Work, range: Range) -> Result<()> {
+        let hidden = usize::from(matches!(range, Range::KeysWithoutTrack { .. }));
+        let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
+        let (mut sink, mut incoming) = source::channel(work.replica.key.len() + hidden, plan.batch_size);
+        let Run { source, target, control, .. } = self;
+        let read = async move {
+            source.scan(&plan, &mut sink).await?;
+            sink.flush().await
+        };
+        let write = async move {
+            loop {
+                let batch = tokio::select! {
+                    biased;
+                    () = control.ended() => return Err(control.error()),
+                    batch = incoming.next() => batch,
+                };
+                let Some(batch) = batch else { return Ok(()) };
+                incoming.recycle(target.stage(&work.replica, batch).await?);
+            }
+        };
+        both(read, write).await
+    }
+}
+
+/// Drives reading and writing side by side. What was read before the source failed is still written; when writing fails,
+/// reading is given up.
+async fn both(read: impl Future<Output = Result<()>>, write: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::pin!(read, write);
+    tokio::select! {
+        biased;
+        written = &mut write => match written {
+            Ok(()) => read.await,
+            Err(error) => Err(error),
+        },
+        read = &mut read => {
+            write.await?;
+            read
+        }
+    }
+}
+
+/// Moves the position in `state` to the last row of `batch` that may carry it.
+fn advance(work: &Work, advance: Advance, batch: &Batch, state: &mut TableState) {
+    let replica = &work.replica;
+    match advance {
+        Advance::None => {}
+        Advance::Key => {
+            if let Some(last) = batch.rows().checked_sub(1) {
+                state.key_position = Some(batch.key(last, &replica.key));
+            }
+        }
+        Advance::Track => {
+            let width = replica.columns.len();
+            let last = (0..batch.rows()).rev().find(|&row| batch.row(row)[width + 1] == Cell::Int(1));
+            if let Some(row) = last {
+                state.position = Some(Position { track: batch.value(row, width), key: batch.key(row, &replica.key) });
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// Adds what a write changed.
+    pub fn count(&mut self, changes: Changes) {
+        self.stats.rows_inserted += changes.inserted;
+        self.stats.rows_updated += changes.updated;
+        self.stats.rows_deleted += changes.deleted;
+    }
+
+    fn event(&self, work: &Work, phase: Phase) -> Event {
+        let rows = self.stats.rows_read;
+        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate for people"
+        )]
+        let rows_per_second = (rows as f64 / seconds) as u64;
+        Event::Progress {
+            table: work.replica.target.clone(),
+            phase,
+            rows,
+            // An estimate that was too low is corrected by what was seen.
+            estimated_rows: self.estimated_rows.map(|estimate| estimate.max(rows)),
+            rows_per_second,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Who waits for which run: one run at a time, and at most one that waits, in which all further triggers are merged.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Kind};
+use crate::event::{Failure, RunStats};
+
+use super::run::{self, Control};
+
+type Outcome = Result<RunStats, Failure>;
+
+/// The runs of one handle.
+#[derive(Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    /// Held while a run is under way.
+    busy: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    pending: Option<Pending>,
+    current: Option<Arc<Control>>,
+    /// Whether a task works the queue off.
+    worked_off: bool,
+}
+
+struct Pending {
+    /// `None` for all tables.
+    tables: Option<BTreeSet<String>>,
+    control: Arc<Control>,
+    interested: Arc<AtomicUsize>,
+    waiting: Vec<oneshot::Sender<Outcome>>,
+}
+
+/// A place in the queue.
+pub struct Ticket {
+    control: Arc<Control>,
+    interested: Arc<AtomicUsize>,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+/// A run whose turn has come.
+pub struct Turn {
+    /// The tables that were asked for; `None` for all.
+    pub tables: Option<Vec<String>>,
+    /// How it is ended from outside.
+    pub control: Arc<Control>,
+    waiting: Vec<oneshot::Sender<Outcome>>,
+    busy: OwnedMutexGuard<()>,
+}
+
+impl Queue {
+    /// Joins the run that waits, or makes one. The second value says whether the caller has to work the queue off.
+    pub fn join(&self, tables: Option<Vec<String>>) -> (Ticket, bool) {
+        let mut state = self.state();
+        let pending = state.pending.get_or_insert_with(|| Pending {
+            tables: Some(BTreeSet::new()),
+            control: Arc::default(),
+            interested: Arc::default(),
+            waiting: Vec::new(),
+        });
+        match (tables, &mut pending.tables) {
+            (Some(more), Some(tables)) => tables.extend(more),
+            (None, tables) => *tables = None,
+            (Some(_), None) => {}
+        }
+        pending.interested.fetch_add(1, Ordering::Relaxed);
+        let (sender, outcome) = oneshot::channel();
+        pending.waiting.push(sender);
+        let ticket =
+            Ticket { control: Arc::clone(&pending.control), interested: Arc::clone(&pending.interested), outcome };
+        let is_first = !std::mem::replace(&mut state.worked_off, true);
+        (ticket, is_first)
+    }
+
+    /// Waits for the outcome of the run that `ticket` stands for, or until `cancel`.
+    pub async fn outcome(&self, mut ticket: Ticket, cancel: &CancellationToken) -> Outcome {
+        let closed = || Err(run::failure(&[Error::new(Kind::Closed, "The plugin was stopped")], None));
+        tokio::select! {
+            biased;
+            outcome = &mut ticket.outcome => return outcome.unwrap_or_else(|_| closed()),
+            () = cancel.cancelled() => {}
+        }
+        let aborted = || Err(run::failure(&[Error::new(Kind::Aborted, "The sync was aborted")], None));
+        if ticket.interested.fetch_sub(1, Ordering::Relaxed) > 1 {
+            // Others still want the run.
+            return aborted();
+        }
+        ticket.control.end(Kind::Aborted);
+        let not_begun =
+            self.state().pending.take_if(|pending| Arc::ptr_eq(&pending.control, &ticket.control)).is_some();
+        if not_begun {
+            return aborted();
+        }
+        ticket.outcome.await.unwrap_or_else(|_| closed())
+    }
+
+    /// The run that waits; `None` ends the working off.
+    pub async fn next(&self) -> Option<Turn> {
+        let busy = Arc::clone(&self.busy).lock_owned().await;
+        let mut state = self.state();
+        let Some(pending) = state.pending.take() else {
+            state.worked_off = false;
+            return None;
+        };
+        state.current = Some(Arc::clone(&pending.control));
+        Some(Turn {
+            tables: pending.tables.map(|tables| tables.into_iter().collect()),
+            control: pending.control,
+            waiting: pending.waiting,
+            busy,
+        })
+    }
+
+    /// Gives everybody who waited for `turn` its outcome.
+    pub fn done(&self, turn: Turn, outcome: &Outcome) {
+        self.state().current = None;
+        drop(turn.busy);
+        for waiting in turn.waiting {
+            // Whoever lost interest is not there any more.
+            let _ = waiting.send(outcome.clone());
+        }
+    }
+
+    /// Whether a run is under way.
+    pub fn is_running(&self) -> bool {
+        self.state().current.is_some()
+    }
+
+    /// Waits until no run is under way, and keeps it so while the guard lives.
+    pub async fn idle(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.busy).lock_owned().await
+    }
+
+    /// Ends the run under way and the one that waits, and waits for the end.
+    pub async fn end_all(&self) {
+        {
+            let mut state = self.state();
+            // Whoever waited learns it from the sender that is dropped here.
+            state.pending = None;
+            if let Some(current) = &state.current {
+                current.end(Kind::Closed);
+            }
+        }
+        drop(self.idle().await);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

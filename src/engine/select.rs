@@ -1,0 +1,149 @@
+//! Which tables a run is about, and what each is called in the target.
+
+use wildmatch::WildMatch;
+
+use crate::config::{Options, SourceConfig, TableOptions};
+use crate::error::{Error, Kind, Result};
+use crate::event::Level;
+use crate::schema::TableName;
+use crate::source::{Listed, Source};
+use crate::target::State;
+
+use super::naming::{self, Wish};
+use super::report::Reporter;
+
+/// One table to sync.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    /// Its name at the source, with its schema where the source has schemas.
+    pub name: TableName,
+    /// Its name in the target.
+    pub target: String,
+    /// What the user wants of it.
+    pub wishes: TableOptions,
+}
+
+impl Selected {
+    /// Its full name at the source: the key of its state.
+    pub fn full_name(&self) -> String {
+        self.name.to_string()
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        name == self.target || name == self.full_name() || name == self.name.name
+    }
+}
+
+/// The schema that a table without one is looked for in.
+fn default_schema(config: &SourceConfig) -> Option<String> {
+    match config {
+        SourceConfig::Postgresql(server) => Some(server.schema.clone().unwrap_or_else(|| "public".to_owned())),
+        SourceConfig::Mysql(server) => server.schema.clone(),
+        _ => None,
+    }
+}
+
+/// The tables that the options name, or every base table of the default schema when they name none. Names that a
+/// pattern finds but the role may not read are said in the log and left out.
+pub async fn select(
+    source: &mut dyn Source,
+    config: &SourceConfig,
+    options: &Options,
+    state: &State,
+    reporter: &Reporter,
+) -> Result<Vec<Selected>> {
+    let default = default_schema(config);
+    let everything = [TableOptions { name: "*".to_owned(), ..TableOptions::default() }];
+    let wanted: &[TableOptions] = if options.tables.is_empty() { &everything } else { &options.tables };
+    let is_pattern = |wishes: &TableOptions| {
+        wishes.name.contains('*') || wishes.schema.as_deref().is_some_and(|schema| schema.contains('*'))
+    };
+    let listing = if wanted.iter().any(is_pattern) { source.tables().await? } else { Vec::new() };
+
+    let mut found: Vec<(TableName, TableOptions)> = Vec::new();
+    // A table that is named wins over a pattern that finds it too, wherever it stands.
+    for wishes in wanted.iter().filter(|wishes| !is_pattern(wishes)) {
+        let name = TableName { schema: wishes.schema.clone().or_else(|| default.clone()), name: wishes.name.clone() };
+        if found.iter().all(|(other, _)| *other != name) {
+            found.push((name, wishes.clone()));
+        }
+    }
+    for wishes in wanted.iter().filter(|wishes| is_pattern(wishes)) {
+        let before = found.len();
+        for listed in listing.iter().filter(|listed| matches(wishes, default.as_deref(), listed)) {
+            if !listed.readable {
+                reporter.log_once(
+                    Level::Warn,
+                    format_args!("Table {} is left out: the role may not read it (GRANT SELECT lets it)", listed.name),
+                );
+            } else if found.iter().all(|(other, _)| *other != listed.name) {
+                found.push((listed.name.clone(), wishes.clone()));
+            }
+        }
+        if found.len() == before && !options.tables.is_empty() {
+            reporter.log(Level::Warn, format_args!("No further table matches '{}'", wishes.name));
+        }
+    }
+    name_all(found, default.as_deref(), state)
+}
+
+fn matches(wishes: &TableOptions, default: Option<&str>, listed: &Listed) -> bool {
+    let schema = match (&wishes.schema, &listed.name.schema) {
+        (Some(pattern), Some(schema)) => WildMatch::new(pattern).matches(schema),
+        (None, schema) => schema.as_deref() == default,
+        (Some(_), None) => false,
+    };
+    schema && WildMatch::new(&wishes.name).matches(&listed.name.name)
+}
+
+fn name_all(found: Vec<(TableName, TableOptions)>, default: Option<&str>, state: &State) -> Result<Vec<Selected>> {
+    let wishes: Vec<Wish> = found
+        .iter()
+        .map(|(name, wishes)| {
+            let full = name.to_string();
+            let plain = match &name.schema {
+                Some(schema) if Some(schema.as_str()) != default => format!("{schema}_{}", name.name),
+                _ => name.name.clone(),
+            };
+            let known = state.tables.get(&full).map(|table| table.target.clone());
+            Wish { full, plain, fixed: wishes.target.clone().or(known) }
+        })
+        .collect();
+    if let Some(reserved) =
+        found.iter().find_map(|(_, wishes)| wishes.target.as_ref().filter(|name| naming::is_reserved(name)))
+    {
+        return Err(Error::new(Kind::Config, format!("as: '{reserved}' can't be the name of a table in the target"))
+            .because("names that begin with sqlite_ or tmp_ are kept for SQLite and StarbaseDB"));
+    }
+    let here: Vec<&str> = wishes.iter().map(|wish| wish.full.as_str()).collect();
+    let elsewhere = state.tables.values().filter(|table| !here.contains(&table.source.as_str()));
+    let taken: Vec<String> = elsewhere.map(|table| table.target.clone()).collect();
+    let names = naming::assign_tables(&wishes, taken);
+    let mut selected: Vec<Selected> = Vec::with_capacity(names.len());
+    for ((name, wishes), target) in found.into_iter().zip(names) {
+        if let Some(other) = selected.iter().find(|other| naming::fold(&other.target) == naming::fold(&target)) {
+            return Err(Error::new(Kind::Config, format!("Two tables would be called '{target}' in the target"))
+                .because(format!("{} and {name}: give one of them another name with as", other.name)));
+        }
+        selected.push(Selected { name, target, wishes });
+    }
+    Ok(selected)
+}
+
+/// Those of `all` that the caller named; all of them when none were named.
+///
+/// # Errors
+/// `TABLE_NOT_FOUND` for a name that none of them has.
+pub fn narrow(all: Vec<Selected>, named: Option<&[String]>) -> (Vec<Selected>, Vec<Error>) {
+    let Some(named) = named else { return (all, Vec::new()) };
+    let missing = named.iter().filter(|name| !all.iter().any(|table| table.is_called(name)));
+    let errors = missing
+        .map(|name| {
+            Error::new(Kind::TableNotFound, format!("Table '{name}' not found in external database"))
+                .because("it is not among the tables to sync")
+                .in_table(name)
+        })
+        .collect();
+    let chosen = all.into_iter().filter(|table| named.iter().any(|name| table.is_called(name))).collect();
+    (chosen, errors)
+}

@@ -1,0 +1,497 @@
+//! One table in one run: first load, incremental pass, full pass or rebuild, with its retries.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::batch::{Position, Value};
+use crate::config::Deletes;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Level, Mode, TableStats};
+use crate::replica::{Replica, Track};
+use crate::schema::SourceType;
+use crate::source::{Lookback, Moment, Range, TrackPart};
+use crate::target::{Ddl, TablePhase, TableState, Write};
+
+use super::drift::{self, Drift};
+use super::plan::{self, Plan};
+use super::pump::{Advance, Rows};
+use super::retry::Attempts;
+use super::run::{Run, millis};
+use super::select::Selected;
+use super::{clock, drift::tell};
+
+/// What outlives a table's tries.
+pub struct Progress {
+    /// The state as the target has it.
+    pub state: Option<TableState>,
+    /// What was done so far.
+    pub stats: TableStats,
+    /// Batches committed so far.
+    pub commits: u64,
+    /// When the table's turn came.
+    pub started: Instant,
+    /// The consistent read (`Run::epoch`) in which the present load began, when it began in this run.
+    loading_since: Option<u64>,
+    /// Roughly how many rows there will be.
+    pub estimated_rows: Option<u64>,
+    announced: bool,
+}
+
+/// A table's plan and state while a try is under way.
+pub struct Work {
+    /// The plan.
+    pub plan: Plan,
+    /// The plan's replica, shared with the target.
+    pub replica: Arc<Replica>,
+    /// The moment the rows are read at.
+    pub moment: Moment,
+}
+
+/// Which way a table takes in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    /// Build it aside and swap it in.
+    Rebuild,
+    /// Load it from its beginning.
+    Load,
+    /// Go on with a load that an earlier try began.
+    Resume,
+    /// Load it over rows that nothing is known of.
+    Reload,
+    /// It is loaded: bring it up to date.
+    Update,
+}
+
+impl Run<'_> {
+    /// Syncs one table. `None` for the statistics when it failed before its turn began.
+    pub async fn table(&mut self, table: &Selected, state: Option<TableState>) -> (Option<TableStats>, Result<()>) {
+        let mut progress = Progress {
+            stats: TableStats {
+                mode: state.as_ref().map_or(Mode::Incremental, |state| state.mode),
+                rows_read: 0,
+                rows_inserted: 0,
+                rows_updated: 0,
+                rows_deleted: 0,
+                bytes_read: 0,
+                duration_ms: 0,
+            },
+            state,
+            commits: 0,
+            started: Instant::now(),
+            loading_since: None,
+            estimated_rows: None,
+            announced: false,
+        };
+        self.reporter.log(Level::Info, format_args!("Syncing table {}", table.target));
+        let mut attempts = Attempts::new(self.options.retry);
+        let outcome = loop {
+            let commits = progress.commits;
+            let error = match self.attempt(table, &mut progress).await {
+                Ok(()) => break Ok(()),
+                Err(error) => error,
+            };
+            if progress.commits > commits {
+                attempts.progressed();
+            }
+            let what = format!("table {}", table.target);
+            if let Err(error) = self.wait_to_retry(&mut attempts, error, &what).await {
+                break Err(error);
+            }
+        };
+        progress.stats.duration_ms = millis(progress.started.elapsed());
+        let stats = progress.announced.then_some(progress.stats);
+        if let (Ok(()), Some(stats)) = (&outcome, &stats) {
+            let records = stats.rows_inserted + stats.rows_updated;
+            self.reporter.log(Level::Info, format_args!("Synced {records} records for table {}", table.target));
+            self.reporter.event(Event::TableComplete { table: table.target.clone(), stats: stats.clone() });
+        }
+        (stats, outcome)
+    }
+
+    async fn attempt(&mut self, table: &Selected, progress: &mut Progress) -> Result<()> {
+        let moment = self.read().await?;
+        let described = self.source.describe(&table.name).await?.ok_or_else(|| not_found(table))?;
+        let existing = self.target.existing(&table.target).await?;
+        if existing.is_none() && progress.state.take_if(|state| state.target == table.target).is_some() {
+            self.reporter
+                .log(Level::Warn, format_args!("Table {} is gone from the target: it is loaded anew", table.target));
+        }
+        // Under another name the table begins a new life; the old one is the user's to drop.
+        if let Some(old) = progress.state.take_if(|state| state.target != table.target) {
+            self.reporter.log(
+                Level::Warn,
+                format_args!("Table {} goes to {} from now on; the old one stays as it is", old.target, table.target),
+            );
+        }
+        let mut plan =
+            plan::plan(described, table.target.clone(), &table.wishes, self.options, progress.state.as_ref())?;
+        let mut drift = match &progress.state {
+            Some(state) => drift::compare(&mut plan, state, self.options.schema_drift)?,
+            None => Drift::default(),
+        };
+        let route = match &existing {
+            Some(existing) if progress.state.is_none() => {
+                if existing.kind != "table" || existing.has_rows {
+                    return Err(not_ours(table, &existing.kind));
+                }
+                Route::Rebuild
+            }
+            _ => route(&plan, &drift, progress.state.as_ref()),
+        };
+        for (level, hint) in &plan.hints {
+            self.reporter.log_once(*level, hint);
+        }
+        self.tell_changes(table, &drift);
+        let work = Work { replica: Arc::new(plan.replica.clone()), plan, moment };
+        progress.stats.mode = work.plan.mode;
+        self.announce(&work, route, progress);
+
+        if work.replica.soft_delete
+            && existing.is_some_and(|existing| !existing.columns.iter().any(|name| name == plan::DELETED_AT))
+        {
+            drift.steps.push(Ddl::AddDeletedAt);
+        }
+        match route {
+            Route::Rebuild => self.rebuild(&work, progress).await,
+            Route::Load => {
+                self.begin_load(&work, drift.steps, TablePhase::Snapshot, progress).await?;
+                self.load(&work, progress).await
+            }
+            Route::Resume => {
+                self.prepare(&work, &drift.steps, progress).await?;
+                self.load(&work, progress).await
+            }
+            Route::Reload => {
+                self.begin_load(&work, drift.steps, TablePhase::Reset, progress).await?;
+                self.reload(&work, progress).await
+            }
+            Route::Update => {
+                self.prepare(&work, &drift.steps, progress).await?;
+                self.update(&work, progress).await
+            }
+        }
+    }
+
+    fn tell_changes(&self, table: &Selected, drift: &Drift) {
+        if drift.changes.is_empty() {
+            return;
+        }
+        let told: Vec<String> = drift.changes.iter().map(tell).collect();
+        self.reporter.log(Level::Info, format_args!("Schema of table {} changed: {}", table.target, told.join(", ")));
+        self.reporter.event(Event::SchemaChange { table: table.target.clone(), changes: drift.changes.clone() });
+    }
+
+    fn announce(&self, work: &Work, route: Route, progress: &mut Progress) {
+        if std::mem::replace(&mut progress.announced, true) {
+            return;
+        }
+        let first_time = progress.state.is_none();
+        if first_time {
+            for &column in &work.replica.columns.iter().map(|column| column.source).collect::<Vec<_>>() {
+                self.hint_of_column(work, column);
+            }
+        }
+        if let Some(statement) = self.source.advice(&work.replica) {
+            self.reporter.log_once(
+                Level::Warn,
+                format_args!(
+                    "Table {} is large and its track column has no index, so every run scans it; to mend that, run: {statement}",
+                    work.replica.target
+                ),
+            );
+        }
+        let phase = if route == Route::Update { TablePhase::Incremental } else { TablePhase::Snapshot };
+        self.reporter.event(Event::TableStart {
+            table: work.replica.target.clone(),
+            mode: work.plan.mode,
+            phase: phase.into(),
+        });
+    }
+
+    fn hint_of_column(&self, work: &Work, column: usize) {
+        let table = &work.replica.target;
+        let column = &work.replica.source.columns[column];
+        let replica_column =
+            work.replica.columns.iter().find(|each| work.replica.source.columns[each.source].name == column.name);
+        let is_text = replica_column.is_some_and(|each| each.sqlite == crate::mapping::SqliteType::Text);
+        match column.kind {
+            SourceType::Decimal { .. } if is_text => self.reporter.log_once(
+                Level::Info,
+                format_args!(
+                    "Column {table}.{} ({}) is kept as exact text, which compares as text; types: {{ {}: 'REAL' }} makes it a number",
+                    column.name, column.declared, column.name
+                ),
+            ),
+            SourceType::Opaque => self.reporter.log_once(
+                Level::Warn,
+                format_args!(
+                    "Column {table}.{} has the type {}, which is kept as the source's own text",
+                    column.name, column.declared
+                ),
+            ),
+            _ => {}
+        }
+    }
+
+    /// Runs schema steps that a table needs before its rows, if there are any.
+    async fn prepare(&mut self, work: &Work, steps: &[Ddl], progress: &mut Progress) -> Result<()> {
+        let Some(state) = &mut progress.state else { return Ok(()) };
+        if steps.is_empty() {
+            return Ok(());
+        }
+        state.columns = work.plan.stored_columns(Some(state));
+        self.target.prepare(&work.replica, steps, state).await
+    }
+
+    /// Begins a load: takes the watermark that incremental runs will go on from, before the first row is read.
+    async fn begin_load(
+        &mut self,
+        work: &Work,
+        mut steps: Vec<Ddl>,
+        phase: TablePhase,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let is_new = progress.state.is_none();
+        if is_new {
+            steps.insert(0, Ddl::Create);
+        }
+        if work.replica.may_lack_track() {
+            steps.push(Ddl::IndexMissingTrack);
+        }
+        let state = self.fresh_state(work, phase, progress.state.as_ref()).await?;
+        self.target.prepare(&work.replica, &steps, &state).await?;
+        if is_new {
+            self.reporter.log(Level::Info, format_args!("Created table {}", work.replica.target));
+        }
+        progress.state = Some(state);
+        progress.loading_since = Some(self.epoch);
+        Ok(())
+    }
+
+    /// A table's state at the beginning of a load.
+    async fn fresh_state(&mut self, work: &Work, phase: TablePhase, before: Option<&TableState>) -> Result<TableState> {
+        let watermark = match work.replica.track {
+            Track::Columns(_) => self.source.high_water(&work.replica).await?,
+            Track::Whole | Track::Transaction => None,
+        };
+        Ok(TableState {
+            source: work.replica.source.name.to_string(),
+            target: work.replica.target.clone(),
+            // Until a reload is complete, the rows still came from where they came from.
+            fingerprint: match (phase, before) {
+                (TablePhase::Reset, Some(before)) => before.fingerprint.clone(),
+                _ => self.fingerprint.clone(),
+            },
+            mode: work.plan.mode,
+            phase,
+            signature: work.plan.signature.clone(),
+            columns: work.plan.stored_columns(before),
+            key: work.plan.key_names(),
+            key_position: None,
+            floor: watermark.clone(),
+            position: watermark,
+            snapshot: work.moment.snapshot.clone(),
+            record_count: 0,
+            null_tracked: 0,
+            last_sync_time: before.and_then(|before| before.last_sync_time.clone()),
+            last_error: None,
+        })
+    }
+
+    /// The first load, from where it stands, in key order; then what changed meanwhile.
+    async fn load(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        let after = state(progress)?.key_position.clone();
+        let rows = Rows { write: write_of(work), stage: false, advance: Advance::Key };
+        self.pump(work, Range::ByKey { after }, rows, progress).await?;
+        // A load within one consistent read saw everything at once; what an earlier read loaded may have changed since.
+        if progress.loading_since == Some(self.epoch) {
+            return self.finish(work, progress).await;
+        }
+        self.update(work, progress).await
+    }
+
+    /// A load over rows that nothing is known of: after it, the target is what a first load would have made of it.
+    async fn reload(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        let foreign = state(progress)?.fingerprint != self.fingerprint;
+        self.target.begin_stage(&work.replica).await?;
+        let rows = Rows { write: Write::Upsert, stage: true, advance: Advance::None };
+        self.pump(work, Range::Whole, rows, progress).await?;
+        if foreign || work.plan.deletes != Deletes::None {
+            self.remove_unstaged(work, None, progress).await?;
+        }
+        self.finish(work, progress).await
+    }
+
+    /// Brings a loaded table up to date.
+    async fn update(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        match (work.plan.mode, &work.replica.track) {
+            (Mode::Full, _) | (_, Track::Whole) => {
+                let reconciles = work.plan.deletes != Deletes::None;
+                if reconciles {
+                    self.target.begin_stage(&work.replica).await?;
+                }
+                let rows = Rows { write: Write::Upsert, stage: reconciles, advance: Advance::None };
+                self.pump(work, Range::Whole, rows, progress).await?;
+                if reconciles {
+                    self.remove_unstaged(work, Some(self.options.delete_limit), progress).await?;
+                }
+                self.finish(work, progress).await
+            }
+            (_, Track::Transaction) => {
+                let snapshot = state(progress)?.snapshot.clone();
+                let rows = Rows { write: write_of(work), stage: false, advance: Advance::None };
+                self.pump(work, Range::Changed { snapshot }, rows, progress).await?;
+                self.finish(work, progress).await?;
+                self.reconcile(work, progress).await
+            }
+            (_, Track::Columns(_)) => {
+                self.follow_track(work, progress).await?;
+                if work.replica.may_lack_track() {
+                    self.follow_missing_track(work, progress).await?;
+                }
+                self.finish(work, progress).await?;
+                self.reconcile(work, progress).await
+            }
+        }
+    }
+
+    /// Reads what lies after the position, and of the lookback behind it what the last run could not see.
+    async fn follow_track(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        let TableState { position: after, floor, snapshot, .. } = state(progress)?.clone();
+        let lookback = Lookback { seconds: self.options.lookback, values: self.options.lookback_values };
+        let range = |part| Range::ByTrack {
+            part,
+            floor: floor.clone(),
+            after: after.clone(),
+            snapshot: snapshot.clone(),
+            lookback,
+        };
+        let rows = |advance| Rows { write: write_of(work), stage: false, advance };
+        if after == floor {
+            return self.pump(work, range(TrackPart::All), rows(Advance::Track), progress).await;
+        }
+        // An earlier run was cut on its way. What lies ahead comes first, so that a run that is cut again and again at
+        // the same length still moves on; reading its lookback first, it would read the same rows for ever.
+        self.pump(work, range(TrackPart::Ahead), rows(Advance::Track), progress).await?;
+        self.pump(work, range(TrackPart::Behind), rows(Advance::None), progress).await
+    }
+
+    /// Builds the table aside and puts it in place at once.
+    async fn rebuild(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        let is_new = progress.state.is_none();
+        let before = progress.state.take();
+        let mut after = self.fresh_state(work, TablePhase::Incremental, None).await?;
+        after.last_sync_time = Some(clock::now());
+        self.target.begin_aside(&work.replica).await?;
+        // Until the swap the target keeps the old table and its state; a cut leaves only the table aside behind.
+        progress.state = before;
+        let rows = Rows { write: Write::Aside, stage: false, advance: Advance::None };
+        self.pump_aside(work, rows, progress, &after).await?;
+        if let Some(before) = &progress.state {
+            let rows = self.target.aside_rows(&work.replica).await?;
+            let fewer = before.record_count.saturating_sub(rows);
+            if before.phase != TablePhase::Reset && work.plan.deletes != Deletes::None {
+                check_delete_limit(work, fewer, before.record_count, self.options.delete_limit)?;
+            }
+        }
+        let (changes, lost) = self.target.swap_aside(&work.replica, &after).await?;
+        for what in lost {
+            self.reporter
+                .log(Level::Warn, format_args!("Rebuilding table {} could not keep {what}", work.replica.target));
+        }
+        if is_new {
+            self.reporter.log(Level::Info, format_args!("Created table {}", work.replica.target));
+        }
+        progress.count(changes);
+        if work.replica.may_lack_track() {
+            self.target.prepare(&work.replica, &[Ddl::IndexMissingTrack], &after).await?;
+        }
+        progress.state = Some(self.target.save(&work.replica, &after).await?);
+        Ok(())
+    }
+
+    /// Marks the table as complete up to the moment of this run.
+    async fn finish(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        let fingerprint = self.fingerprint.clone();
+        let state = progress.state.as_mut().ok_or_else(no_state)?;
+        state.phase = TablePhase::Incremental;
+        state.fingerprint = fingerprint;
+        state.mode = work.plan.mode;
+        state.signature.clone_from(&work.plan.signature);
+        state.columns = work.plan.stored_columns(Some(state));
+        state.key = work.plan.key_names();
+        state.key_position = None;
+        if work.replica.track == Track::Transaction {
+            let track = work.moment.snapshot.clone().map_or(Value::Null, Value::Text);
+            state.position = Some(Position { track, key: Vec::new() });
+        }
+        state.floor.clone_from(&state.position);
+        state.snapshot.clone_from(&work.moment.snapshot);
+        state.last_sync_time = Some(clock::now());
+        state.last_error = None;
+        let saved = self.target.save(&work.replica, state).await?;
+        progress.state = Some(saved);
+        Ok(())
+    }
+}
+
+fn route(plan: &Plan, drift: &Drift, state: Option<&TableState>) -> Route {
+    if drift.rebuild || plan.replica.key.is_empty() {
+        return Route::Rebuild;
+    }
+    let Some(state) = state else { return Route::Load };
+    let same = state.signature == plan.signature && !drift.refill;
+    match state.phase {
+        TablePhase::Reset => Route::Reload,
+        TablePhase::Snapshot if same => Route::Resume,
+        TablePhase::Incremental if same || (plan.mode == Mode::Full && state.mode == Mode::Full) => Route::Update,
+        TablePhase::Snapshot | TablePhase::Incremental => Route::Load,
+    }
+}
+
+/// How rows of this table meet those that are there.
+pub fn write_of(work: &Work) -> Write {
+    if work.plan.mode == Mode::Append { Write::InsertNew } else { Write::Upsert }
+}
+
+/// The state of a table whose work has begun.
+pub fn state(progress: &Progress) -> Result<&TableState> {
+    progress.state.as_ref().ok_or_else(no_state)
+}
+
+fn no_state() -> Error {
+    Error::new(Kind::Internal, "A table was synced before its state was made")
+}
+
+/// Refuses to remove more rows than the user allows.
+///
+/// # Errors
+/// `DELETE_LIMIT`.
+pub fn check_delete_limit(work: &Work, removed: u64, present: u64, limit: f64) -> Result<()> {
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits than a double has")]
+    let share = if present == 0 { 0.0 } else { removed as f64 / present as f64 };
+    if share <= limit {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::DeleteLimit,
+        format!("Refused to delete {removed} of {present} rows of table '{}'", work.replica.target),
+    )
+    .because(format!(
+        "that is more than the share of {limit} that delete_limit allows; if the rows are really gone from the source, \
+         raise delete_limit for a run"
+    )))
+}
+
+/// The error for a table that is not there.
+pub fn not_found(table: &Selected) -> Error {
+    Error::new(Kind::TableNotFound, format!("Table '{}' not found in external database", table.wishes.name))
+        .because(format!("there is no table or view {}, or the role may not see it", table.name))
+        .in_table(&table.target)
+}
+
+fn not_ours(table: &Selected, kind: &str) -> Error {
+    Error::new(Kind::Schema, format!("Failed to create table '{}'", table.target)).because(format!(
+        "the target has a {kind} of that name that this plugin did not make; name another with as, or drop it"
+    ))
+}

@@ -1,0 +1,178 @@
+//! Databases to pull from: the contract every source keeps, and the list of them.
+
+mod sink;
+
+pub mod postgres;
+
+use async_trait::async_trait;
+
+use crate::batch::{Key, Position};
+use crate::config::SourceConfig;
+use crate::error::Result;
+use crate::replica::Replica;
+use crate::schema::{Table, TableName};
+
+pub use sink::{BatchSink, Incoming, channel};
+
+/// The moment a source's consistent read stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// What the source can later be asked to compare rows with (PostgreSQL: `pg_current_snapshot()`'s text); `None`
+    /// where it has no such thing. Opaque to everyone but the source.
+    pub snapshot: Option<String>,
+}
+
+/// Which rows of a table to read.
+///
+/// A row is *changed* when the saved `snapshot` could not see its present version; where the source can't tell
+/// (`Table::sees_changes` is false, or no snapshot was saved) every row counts as changed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Range {
+    /// Every row with a key after `after`, in key order, each followed by no hidden cell.
+    ByKey {
+        /// The last key that was committed.
+        after: Option<Key>,
+    },
+    /// Every row, in whatever order is cheapest.
+    Whole,
+    /// Every changed row, in whatever order is cheapest.
+    Changed {
+        /// The snapshot of the last complete run.
+        snapshot: Option<String>,
+    },
+    /// Rows by their track value, in (track value, key) order; NULL track values are left out. Each row is followed by
+    /// two hidden cells: its track value, and 1 when the position may move to this row (it lies after `after`, and its
+    /// track value does not lie in the source's future), else 0.
+    ByTrack {
+        /// The stretch behind the position that is read again.
+        part: TrackPart,
+        /// Where the last complete run ended: the lookback reaches back from its track value.
+        floor: Option<Position>,
+        /// The position; `None` reads from the beginning.
+        after: Option<Position>,
+        /// The snapshot of the last complete run.
+        snapshot: Option<String>,
+        /// How far to look back.
+        lookback: Lookback,
+    },
+    /// The keys of every row, in whatever order is cheapest; cells are the key's alone.
+    Keys,
+    /// The keys of the rows without a track value, each followed by one hidden cell: 1 when the row is changed, else 0.
+    /// Here, unlike elsewhere, a row counts as unchanged when the source can't tell.
+    KeysWithoutTrack {
+        /// The snapshot of the last complete run.
+        snapshot: Option<String>,
+    },
+    /// The rows with these keys; those that are gone are left out.
+    Lookup {
+        /// At most 500 keys.
+        keys: Vec<Key>,
+    },
+}
+
+/// Which rows of a track range to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackPart {
+    /// The changed rows of the lookback and every row after the position, in one go.
+    All,
+    /// The rows after the position only.
+    Ahead,
+    /// The changed rows from the lookback up to the position only.
+    Behind,
+}
+
+/// How far a track range reaches back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lookback {
+    /// Seconds, for track columns that tell a time.
+    pub seconds: f64,
+    /// The same for numbers.
+    pub values: u64,
+}
+
+/// One read.
+#[derive(Debug, Clone)]
+pub struct ScanPlan<'a> {
+    /// The table: which columns in which form.
+    pub replica: &'a Replica,
+    /// Which rows.
+    pub range: Range,
+    /// The most rows a batch may hold.
+    pub batch_size: usize,
+}
+
+/// A table as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: TableName,
+    /// Whether the configured role may read it.
+    pub readable: bool,
+}
+
+/// A database to pull from.
+///
+/// Contract: a source keeps no progress. Between [`begin`](Self::begin) and [`end`](Self::end) every read sees one
+/// consistent state where the source can give one. After an error the consistent read is over: the caller calls `begin`
+/// again, which opens a new connection if the old one is unusable. Dropping a future of a source in the middle is
+/// allowed and counts as an error. Session settings never depend on the server's or the role's.
+#[async_trait]
+pub trait Source: Send {
+    /// Starts a consistent read, connecting first where there is no usable connection.
+    ///
+    /// # Errors
+    /// `CONNECT` or `AUTH`, with the real cause.
+    async fn begin(&mut self) -> Result<Moment>;
+
+    /// The base tables in every schema the user may see, system schemas left out, each once (no partitions).
+    async fn tables(&mut self) -> Result<Vec<Listed>>;
+
+    /// What the source knows of a table or view; `None` when there is none of that name. A name without a schema means
+    /// the default schema.
+    async fn describe(&mut self, name: &TableName) -> Result<Option<Table>>;
+
+    /// The greatest (track value, key) that doesn't lie in the source's future; `None` when no row has a track value,
+    /// or when the table isn't tracked by columns.
+    async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>>;
+
+    /// Roughly how many rows `plan` would read, where the source can say so without reading them.
+    async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>>;
+
+    /// Reads what `plan` asks for into `sink`, in batches of at most `plan.batch_size` rows, each row being the cells of
+    /// `plan.replica.columns` (or of its key alone, as the range says) and then the range's hidden cells.
+    async fn scan(&mut self, plan: &ScanPlan<'_>, sink: &mut BatchSink) -> Result<()>;
+
+    /// What would make reading this table's changes fast, as a statement the user can run; `None` when nothing is
+    /// missing.
+    fn advice(&self, replica: &Replica) -> Option<String>;
+
+    /// Ends the consistent read and keeps the connection for the next run.
+    async fn end(&mut self);
+
+    /// Closes the connection.
+    async fn close(self: Box<Self>);
+}
+
+/// A kind of source that can be connected to.
+pub trait Connect: Sync {
+    /// Whether this kind serves `config`.
+    fn serves(&self, config: &SourceConfig) -> bool;
+
+    /// A source for `config`, not connected yet.
+    ///
+    /// # Errors
+    /// `CONFIG` when something in it can't be used, such as a CA file that isn't there.
+    fn source(&self, config: &SourceConfig, limits: Limits) -> Result<Box<dyn Source>>;
+}
+
+/// How long a source may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// To connect.
+    pub connect: std::time::Duration,
+    /// To answer: between a request and its first byte, and between two pieces of an answer.
+    pub query: std::time::Duration,
+}
+
+/// Every kind of source there is.
+pub static ALL: &[&dyn Connect] = &[&postgres::Postgres];

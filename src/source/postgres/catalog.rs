@@ -1,0 +1,192 @@
+//! What PostgreSQL's catalog says about tables.
+
+use serde::Deserialize;
+
+use super::kind::{CatalogType, ColumnType};
+use super::literal::{quote, string};
+use crate::schema::{Column, Relation, Table, TableName};
+
+/// The base tables in every schema that isn't PostgreSQL's own: schema, name, whether the role may read it.
+pub const TABLES: &str = "SELECT n.nspname::text, c.relname::text, \
+    (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))::text \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' \
+    AND pg_catalog.left(n.nspname::text, 3) <> 'pg_' AND n.nspname <> 'information_schema' \
+    ORDER BY 1, 2";
+
+/// Everything about one relation as one JSON document.
+pub fn describe(schema: &str, name: &str) -> String {
+    format!(
+        "WITH RECURSIVE relation AS (SELECT c.* FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {} AND c.relname = {} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')){DESCRIBE}",
+        string(schema),
+        string(name),
+    )
+}
+
+const DESCRIBE: &str = "
+, leaf AS (
+  SELECT l.relkind, l.reltuples, l.relpages, m.amname
+  FROM relation c CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) p
+  JOIN pg_catalog.pg_class l ON l.oid = p.relid LEFT JOIN pg_catalog.pg_am m ON m.oid = l.relam
+  WHERE c.relkind = 'p' AND p.isleaf
+  UNION ALL
+  SELECT c.relkind, c.reltuples, c.relpages, m.amname
+  FROM relation c LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam WHERE c.relkind <> 'p'
+), attribute AS (
+  SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_constraint k
+    WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND NOT k.convalidated AND k.conkey = ARRAY[a.attnum]
+  ) AS filled
+  FROM pg_catalog.pg_attribute a JOIN relation c ON c.oid = a.attrelid WHERE a.attnum > 0 AND NOT a.attisdropped
+), chain(attnum, typid, typmod, filled, depth) AS (
+  SELECT attnum, atttypid, atttypmod, filled, 0 FROM attribute
+  UNION ALL
+  SELECT b.attnum, t.typbasetype, CASE WHEN b.typmod = -1 THEN t.typtypmod ELSE b.typmod END,
+    b.filled OR t.typnotnull, b.depth + 1
+  FROM chain b JOIN pg_catalog.pg_type t ON t.oid = b.typid WHERE t.typtype = 'd'
+), base AS (
+  SELECT DISTINCT ON (attnum) attnum, typid, typmod, filled FROM chain ORDER BY attnum, depth DESC
+), element_chain(attnum, typid, typmod, depth) AS (
+  SELECT b.attnum, e.oid, b.typmod, 0
+  FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typid
+  JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
+  UNION ALL
+  SELECT b.attnum, t.typbasetype, CASE WHEN b.typmod = -1 THEN t.typtypmod ELSE b.typmod END, b.depth + 1
+  FROM element_chain b JOIN pg_catalog.pg_type t ON t.oid = b.typid WHERE t.typtype = 'd'
+), element AS (
+  SELECT DISTINCT ON (attnum) attnum, typid, typmod FROM element_chain ORDER BY attnum, depth DESC
+), index AS (
+  SELECT i.indisprimary, i.indisunique, i.indpred IS NOT NULL AS partial, x.relname, m.amname, i.indnkeyatts, k.columns,
+    k.filled
+  FROM relation c JOIN pg_catalog.pg_index i ON i.indrelid = c.oid
+  JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid JOIN pg_catalog.pg_am m ON m.oid = x.relam
+  CROSS JOIN LATERAL (
+    SELECT pg_catalog.json_agg(a.attname ORDER BY u.place) AS columns,
+      pg_catalog.bool_and(COALESCE(b.filled, false)) AS filled
+    FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY u(attnum, place)
+    LEFT JOIN attribute a ON a.attnum = u.attnum LEFT JOIN base b ON b.attnum = u.attnum
+    WHERE u.place <= i.indnkeyatts
+  ) k
+  WHERE i.indisvalid
+)
+SELECT pg_catalog.json_build_object(
+  'oid', c.oid::pg_catalog.int8,
+  'relkind', c.relkind,
+  'rows', (SELECT CASE WHEN pg_catalog.bool_and(reltuples > 0 OR reltuples = 0 AND relpages > 0)
+    THEN pg_catalog.sum(reltuples)::pg_catalog.int8 END FROM leaf),
+  'sees_changes', c.relkind IN ('r', 'p') AND NOT EXISTS (
+    SELECT FROM leaf WHERE relkind <> 'r' OR amname IS DISTINCT FROM 'heap'),
+  'columns', (SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
+      'name', a.attname,
+      'declared', pg_catalog.format_type(a.atttypid, a.atttypmod),
+      'type_name', t.typname,
+      'filled', b.filled,
+      'base', pg_catalog.json_build_object('oid', b.typid::pg_catalog.int8, 'name', bt.typname, 'typtype', bt.typtype,
+        'typmod', b.typmod, 'sql', pg_catalog.format_type(b.typid, -1)),
+      'element', CASE WHEN e.typid IS NOT NULL THEN pg_catalog.json_build_object('oid', e.typid::pg_catalog.int8,
+        'name', et.typname, 'typtype', et.typtype, 'typmod', e.typmod, 'sql', pg_catalog.format_type(e.typid, -1)) END
+    ) ORDER BY a.attnum), '[]')
+    FROM attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    JOIN base b ON b.attnum = a.attnum JOIN pg_catalog.pg_type bt ON bt.oid = b.typid
+    LEFT JOIN element e ON e.attnum = a.attnum LEFT JOIN pg_catalog.pg_type et ON et.oid = e.typid),
+  'key', (SELECT columns FROM index
+    WHERE indisprimary OR indisunique AND NOT partial AND filled
+    ORDER BY indisprimary DESC, indnkeyatts, relname LIMIT 1),
+  'indexes', (SELECT COALESCE(pg_catalog.json_agg(columns ORDER BY relname), '[]') FROM index
+    WHERE NOT partial AND amname = 'btree')
+)::text FROM relation c";
+
+#[derive(Deserialize)]
+struct Described {
+    oid: u32,
+    relkind: String,
+    rows: Option<u64>,
+    sees_changes: bool,
+    columns: Vec<DescribedColumn>,
+    key: Option<Vec<String>>,
+    /// `None` stands for an expression.
+    indexes: Vec<Vec<Option<String>>>,
+}
+
+#[derive(Deserialize)]
+struct DescribedColumn {
+    name: String,
+    declared: String,
+    type_name: String,
+    filled: bool,
+    base: CatalogType,
+    element: Option<CatalogType>,
+}
+
+/// What reading a table takes beyond what [`Table`] says.
+#[derive(Debug, Clone)]
+pub struct Details {
+    /// Its number.
+    pub oid: u32,
+    /// Whether it is a partitioned parent.
+    pub partitioned: bool,
+    /// Whether it has rows in files of its own (or of its partitions).
+    pub stored: bool,
+    /// Whether an index begins with an expression.
+    pub indexed_expression: bool,
+    /// `FROM` with the relation. A plain table's inheritance children are tables of their own.
+    pub from: String,
+    columns: Vec<(String, ColumnType)>,
+}
+
+impl Details {
+    /// How the column called `name` is read.
+    pub fn column(&self, name: &str) -> Option<&ColumnType> {
+        self.columns.iter().find(|(each, _)| each == name).map(|(_, column)| column)
+    }
+}
+
+/// Reads the answer to [`describe`].
+pub fn table(name: TableName, answer: &str) -> serde_json::Result<(Table, Details)> {
+    let described: Described = serde_json::from_str(answer)?;
+    let mut columns = Vec::with_capacity(described.columns.len());
+    let mut types = Vec::with_capacity(described.columns.len());
+    for column in described.columns {
+        let read_as = ColumnType::new(&column.base, column.element.as_ref());
+        columns.push(Column {
+            name: column.name.clone(),
+            declared: column.declared,
+            type_name: column.type_name,
+            kind: read_as.kind.clone(),
+            nullable: !column.filled,
+        });
+        types.push((column.name, read_as));
+    }
+    let indexed_expression = described.indexes.iter().any(|index| index.first().is_some_and(Option::is_none));
+    let relation = match described.relkind.as_str() {
+        "r" | "p" => Relation::Table,
+        _ => Relation::View,
+    };
+    let only = if described.relkind == "r" { "ONLY " } else { "" };
+    let schema = name.schema.as_deref().unwrap_or("public");
+    let details = Details {
+        oid: described.oid,
+        partitioned: described.relkind == "p",
+        stored: matches!(described.relkind.as_str(), "r" | "p" | "m"),
+        indexed_expression,
+        from: format!("FROM {only}{}.{}", quote(schema), quote(&name.name)),
+        columns: types,
+    };
+    let table = Table {
+        name,
+        relation,
+        columns,
+        key: described.key.unwrap_or_default(),
+        estimated_rows: described.rows,
+        indexes: described
+            .indexes
+            .into_iter()
+            .map(|index| index.into_iter().map_while(|column| column).collect::<Vec<_>>())
+            .filter(|index| !index.is_empty())
+            .collect(),
+        sees_changes: described.sees_changes,
+    };
+    Ok((table, details))
+}

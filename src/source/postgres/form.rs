@@ -1,0 +1,151 @@
+//! From a value to a cell: one spelling per target type (see [`crate::mapping`]).
+
+use super::wire::Scalar;
+use crate::batch::Batch;
+use crate::mapping::decimal::{integer_of_text, push_shortest, real_of_text, widen};
+use crate::mapping::time::{push_date, push_offset, push_time, push_timestamp};
+use crate::mapping::{SqliteType, decimal};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Adds `scalar` to `batch` as a cell for a column of type `sqlite`; `scratch` is overwritten.
+pub fn push_cell(scalar: Scalar<'_>, sqlite: SqliteType, batch: &mut Batch, scratch: &mut Vec<u8>) {
+    match sqlite {
+        SqliteType::Integer => push_integer(scalar, batch, scratch),
+        SqliteType::Real => push_real(scalar, batch, scratch),
+        SqliteType::Text => match scalar {
+            Scalar::Text(text) | Scalar::Json(text) => batch.push_text(text),
+            scalar => batch.push_text_with(|out| push_text(scalar, out)),
+        },
+        SqliteType::Blob => match scalar {
+            Scalar::Bytes(bytes) | Scalar::Text(bytes) | Scalar::Json(bytes) => batch.push_blob(bytes),
+            Scalar::Uuid(bytes) => batch.push_blob(&bytes),
+            scalar => batch.push_text_with(|out| push_text(scalar, out)),
+        },
+    }
+}
+
+fn push_integer(scalar: Scalar<'_>, batch: &mut Batch, scratch: &mut Vec<u8>) {
+    let integer = match scalar {
+        Scalar::Int(value) => Some(value),
+        Scalar::Bool(value) => Some(value.into()),
+        Scalar::Decimal(number) => number.integer(),
+        Scalar::Text(text) => integer_of_text(text),
+        Scalar::Float4(_) | Scalar::Float8(_) => return push_real(scalar, batch, scratch),
+        _ => None,
+    };
+    match integer {
+        Some(value) => batch.push_int(value),
+        None => batch.push_text_with(|out| push_text(scalar, out)),
+    }
+}
+
+fn push_real(scalar: Scalar<'_>, batch: &mut Batch, scratch: &mut Vec<u8>) {
+    let real = match scalar {
+        Scalar::Float8(value) => Some(value),
+        Scalar::Float4(value) => Some(widen(value, scratch)),
+        Scalar::Decimal(number) => Some(number.real(scratch)),
+        #[allow(clippy::cast_precision_loss, reason = "the user asked for a double")]
+        Scalar::Int(value) => Some(value as f64),
+        Scalar::Bool(value) => Some(f64::from(u8::from(value))),
+        Scalar::Text(text) => real_of_text(text),
+        _ => None,
+    };
+    match real {
+        // SQLite stores NaN as NULL, and arithmetic on infinities surprises: they stay the source's words.
+        Some(value) if value.is_finite() => batch.push_real(value),
+        _ => batch.push_text_with(|out| push_text(scalar, out)),
+    }
+}
+
+/// Appends the text of a value.
+pub fn push_text(scalar: Scalar<'_>, out: &mut Vec<u8>) {
+    match scalar {
+        Scalar::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Scalar::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Scalar::Float4(value) => push_float(f64::from(value), value, out),
+        Scalar::Float8(value) => push_float(value, value, out),
+        Scalar::Decimal(number) => number.push(out),
+        Scalar::Word(word) => out.extend_from_slice(word.as_bytes()),
+        Scalar::Text(text) | Scalar::Json(text) => out.extend_from_slice(text),
+        Scalar::Bytes(bytes) => {
+            out.extend_from_slice(b"\\x");
+            push_hex(bytes, out);
+        }
+        Scalar::Uuid(bytes) => push_uuid(&bytes, out),
+        Scalar::Date { days } => push_date(out, days),
+        Scalar::Time { micros, digits } => push_time(out, micros, digits),
+        Scalar::TimeTz { micros, east, digits } => {
+            push_time(out, micros, digits);
+            push_offset(out, east);
+        }
+        Scalar::Timestamp { days, micros, digits, zoned } => push_timestamp(out, days, micros, digits, zoned),
+    }
+}
+
+fn push_float(value: f64, shortest: impl Into<decimal::Shortest>, out: &mut Vec<u8>) {
+    if value.is_nan() {
+        out.extend_from_slice(b"NaN");
+    } else if value.is_infinite() {
+        out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
+    } else {
+        push_shortest(out, shortest);
+    }
+}
+
+fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    out.reserve(bytes.len() * 2);
+    for byte in bytes {
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+}
+
+fn push_uuid(bytes: &[u8; 16], out: &mut Vec<u8>) {
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+}
+
+/// Appends a value as an element of a JSON array.
+pub fn push_json(scalar: Scalar<'_>, out: &mut Vec<u8>) {
+    match scalar {
+        Scalar::Json(json) => out.extend_from_slice(json),
+        Scalar::Bool(_) | Scalar::Int(_) | Scalar::Decimal(_) => push_text(scalar, out),
+        Scalar::Float4(value) if value.is_finite() => push_text(scalar, out),
+        Scalar::Float8(value) if value.is_finite() => push_text(scalar, out),
+        Scalar::Text(text) => push_json_string(text, out),
+        Scalar::Bytes(bytes) => {
+            out.extend_from_slice(b"\"\\\\x");
+            push_hex(bytes, out);
+            out.push(b'"');
+        }
+        scalar => {
+            // Words, times and UUIDs hold nothing that JSON escapes.
+            out.push(b'"');
+            push_text(scalar, out);
+            out.push(b'"');
+        }
+    }
+}
+
+fn push_json_string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &byte in text {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => {
+                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&digits);
+            }
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}

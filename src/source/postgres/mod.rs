@@ -1,0 +1,350 @@
+//! PostgreSQL, read by `COPY … (FORMAT binary)` within one repeatable-read transaction a run.
+
+mod array;
+mod catalog;
+mod connect;
+mod copy;
+mod error;
+mod form;
+mod kind;
+mod literal;
+mod query;
+mod snapshot;
+mod track;
+mod wire;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, StreamExt as _};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+use tokio::time::timeout;
+
+use self::catalog::Details;
+use self::copy::{Decoder, Step};
+use self::error::{Peer, Reading};
+use self::query::{Query, Select};
+use self::snapshot::Snapshot;
+use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, channel};
+use crate::batch::Position;
+use crate::config::SourceConfig;
+use crate::error::{Error, Kind, Result};
+use crate::replica::Replica;
+use crate::schema::{Table, TableName};
+
+/// Where a name without a schema is looked for unless the configuration says otherwise.
+const DEFAULT_SCHEMA: &str = "public";
+
+/// One round trip. Everything that values and comparisons depend on is pinned within the transaction, so that poolers
+/// may give it any session; limits of the role's are lifted, because a first load may take long.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+    SET LOCAL client_encoding = 'UTF8'; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; \
+    SET LOCAL IntervalStyle = 'postgres'; SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = 'hex'; \
+    SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+    SET LOCAL idle_in_transaction_session_timeout = 0; \
+    SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.current_setting('server_encoding')";
+
+/// The kind of source that reads PostgreSQL.
+pub struct Postgres;
+
+impl Connect for Postgres {
+    fn serves(&self, config: &SourceConfig) -> bool {
+        matches!(config, SourceConfig::Postgresql(_))
+    }
+
+    fn source(&self, config: &SourceConfig, limits: Limits) -> Result<Box<dyn Source>> {
+        let SourceConfig::Postgresql(server) = config else {
+            return Err(Error::new(Kind::Internal, "This source is not PostgreSQL"));
+        };
+        let (options, peer) = connect::options(server)?;
+        Ok(Box::new(PostgresSource {
+            options,
+            peer,
+            limits,
+            schema: server.schema.clone().unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
+            connection: None,
+            moment: None,
+            details: HashMap::new(),
+        }))
+    }
+}
+
+/// What holds for one consistent read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Session {
+    now: Option<Snapshot>,
+    /// Whether the database's encoding is none, so that text may be anything.
+    check_text: bool,
+    /// Whether the planner was told to walk indexes instead of sorting.
+    avoids_sort: bool,
+}
+
+struct PostgresSource {
+    options: PgConnectOptions,
+    peer: Peer,
+    limits: Limits,
+    schema: String,
+    /// Taken out while it is used and put back when all went well: an error, or a future dropped in the middle of an
+    /// answer, drops the connection too.
+    connection: Option<PgConnection>,
+    moment: Option<Session>,
+    details: HashMap<TableName, Details>,
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    async fn begin(&mut self) -> Result<Moment> {
+        self.moment = None;
+        // The server, or a pooler, may have closed an idle connection since the last run.
+        if let Some(connection) = self.connection.take() {
+            if let Ok(moment) = self.start(connection).await {
+                return Ok(moment);
+            }
+        }
+        let connection = timeout(self.limits.connect, self.options.connect())
+            .await
+            .map_err(|_| error::connect_timeout(&self.peer))?
+            .map_err(|error| error::connect(&error, &self.peer))?;
+        self.start(connection).await
+    }
+
+    async fn tables(&mut self) -> Result<Vec<Listed>> {
+        let rows = self.ask(catalog::TABLES, None).await?;
+        rows.iter()
+            .map(|row| {
+                let text = |index: usize| self.text(row, index);
+                let name = TableName { schema: Some(text(0)?), name: text(1)? };
+                Ok(Listed { name, readable: row.try_get::<&str, _>(2).is_ok_and(|answer| answer == "true") })
+            })
+            .collect()
+    }
+
+    async fn describe(&mut self, name: &TableName) -> Result<Option<Table>> {
+        let schema = name.schema.as_ref().unwrap_or(&self.schema);
+        let name = TableName { schema: Some(schema.clone()), name: name.name.clone() };
+        let rows = self.ask(&catalog::describe(schema, &name.name), None).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let answer = self.text(row, 0)?;
+        let (table, details) = catalog::table(name, &answer).map_err(|error| self.reading(None).because(error))?;
+        self.details.insert(table.name.clone(), details);
+        Ok(Some(table))
+    }
+
+    async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>> {
+        self.know(replica).await?;
+        let Some(select) = self.query(replica)?.high_water()? else { return Ok(None) };
+        let width = select.cells.len();
+        // One row never fills a batch of two, so nobody has to take it.
+        let (mut sink, _incoming) = channel(width, 2);
+        self.copy(replica, select, &mut sink).await?;
+        let batch = sink.batch();
+        let keys: Vec<_> = (1..width).collect();
+        Ok((!batch.is_empty()).then(|| Position { track: batch.value(0, 0), key: batch.key(0, &keys) }))
+    }
+
+    async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>> {
+        self.know(plan.replica).await?;
+        let Some(select) = self.query(plan.replica)?.range(&plan.range)? else { return Ok(Some(0)) };
+        let rows = self.ask(&format!("EXPLAIN (FORMAT JSON) {}", select.sql), Some(plan.replica)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let explained: serde_json::Value = serde_json::from_str(
+            row.try_get_raw(0)
+                .map_err(|error| self.reading(Some(plan.replica)).error(&error))?
+                .as_str()
+                .map_err(|error| self.reading(Some(plan.replica)).because(error))?,
+        )
+        .map_err(|error| self.reading(Some(plan.replica)).because(error))?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast saturates")]
+        Ok(explained.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_f64).map(|rows| rows as u64))
+    }
+
+    async fn scan(&mut self, plan: &ScanPlan<'_>, sink: &mut BatchSink) -> Result<()> {
+        self.know(plan.replica).await?;
+        let Some(select) = self.query(plan.replica)?.range(&plan.range)? else { return Ok(()) };
+        self.prefer_indexes(select.by_key, plan.replica).await?;
+        self.copy(plan.replica, select, sink).await?;
+        // What a lookup doesn't find is looked at again in the next run; elsewhere, rows that seem gone may be deleted.
+        if !matches!(plan.range, Range::Lookup { .. }) {
+            self.check_not_rewritten(plan.replica).await?;
+        }
+        sink.flush().await
+    }
+
+    fn advice(&self, replica: &Replica) -> Option<String> {
+        query::missing_index(replica, self.details.get(&replica.source.name))
+    }
+
+    async fn end(&mut self) {
+        self.moment = None;
+        // Whatever fails here leaves no connection, and the next `begin` makes one.
+        if let Some(mut connection) = self.connection.take() {
+            let rolled_back = simple(&mut connection, "ROLLBACK", self.limits.query).await;
+            if matches!(rolled_back, Ok(Ok(_))) {
+                self.connection = Some(connection);
+            }
+        }
+    }
+
+    async fn close(mut self: Box<Self>) {
+        if let Some(connection) = self.connection.take() {
+            // The server notices either way.
+            let _ = timeout(self.limits.connect, connection.close()).await;
+        }
+    }
+}
+
+/// Sends `sql` as a simple query and collects its rows.
+async fn simple(
+    connection: &mut PgConnection,
+    sql: &str,
+    limit: Duration,
+) -> Result<sqlx::Result<Vec<PgRow>>, tokio::time::error::Elapsed> {
+    timeout(limit, sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await
+}
+
+impl PostgresSource {
+    /// Starts the consistent read on `connection` and keeps it.
+    async fn start(&mut self, mut connection: PgConnection) -> Result<Moment> {
+        let rows = simple(&mut connection, BEGIN, self.limits.connect)
+            .await
+            .map_err(|_| error::connect_timeout(&self.peer))?
+            .map_err(|error| error::connect(&error, &self.peer))?;
+        let Some(row) = rows.first() else {
+            return Err(Error::new(Kind::Connect, "Failed to connect to external database")
+                .because(format!("{} gave no snapshot", self.peer)));
+        };
+        let snapshot = self.text(row, 0)?;
+        let check_text = self.text(row, 1)? == "SQL_ASCII";
+        self.connection = Some(connection);
+        self.moment = Some(Session { now: Snapshot::parse(&snapshot), check_text, avoids_sort: false });
+        Ok(Moment { snapshot: Some(snapshot) })
+    }
+
+    fn reading<'a>(&'a self, replica: Option<&'a Replica>) -> Reading<'a> {
+        Reading {
+            table: replica.map(|replica| replica.target.as_str()),
+            name: replica.map(|replica| &replica.source.name),
+            peer: &self.peer,
+        }
+    }
+
+    fn text(&self, row: &PgRow, index: usize) -> Result<String> {
+        row.try_get(index).map_err(|error| self.reading(None).error(&error))
+    }
+
+    /// The connection, within a consistent read.
+    fn take_connection(&mut self, replica: Option<&Replica>) -> Result<PgConnection> {
+        let connection = self.moment.and_then(|_| self.connection.take());
+        connection.ok_or_else(|| self.reading(replica).because("the consistent read is over").transient(true))
+    }
+
+    async fn ask(&mut self, sql: &str, replica: Option<&Replica>) -> Result<Vec<PgRow>> {
+        let mut connection = self.take_connection(replica)?;
+        let rows = simple(&mut connection, sql, self.limits.query)
+            .await
+            .map_err(|_| self.reading(replica).timeout(self.limits.query))?
+            .map_err(|error| self.reading(replica).error(&error))?;
+        self.connection = Some(connection);
+        Ok(rows)
+    }
+
+    /// Makes sure that the details of `replica`'s table are known.
+    async fn know(&mut self, replica: &Replica) -> Result<()> {
+        let name = &replica.source.name;
+        if self.details.contains_key(name) || self.describe(name).await?.is_some() {
+            return Ok(());
+        }
+        let message = format!("Table '{}' not found in external database", replica.target);
+        Err(Error::new(Kind::TableNotFound, message).in_table(&replica.target))
+    }
+
+    fn query<'a>(&'a self, replica: &'a Replica) -> Result<Query<'a>> {
+        let Some(details) = self.details.get(&replica.source.name) else {
+            return Err(self.reading(Some(replica)).because("nothing is known of it"));
+        };
+        Query::new(replica, details, self.moment.and_then(|session| session.now))
+    }
+
+    /// Walking the key's index gives the first rows at once; sorting a large table first would need its size on the
+    /// source's disk.
+    async fn prefer_indexes(&mut self, avoid_sort: bool, replica: &Replica) -> Result<()> {
+        if self.moment.is_some_and(|session| session.avoids_sort != avoid_sort) {
+            let sql = if avoid_sort { "SET LOCAL enable_sort = off" } else { "SET LOCAL enable_sort TO DEFAULT" };
+            self.ask(sql, Some(replica)).await?;
+            if let Some(session) = &mut self.moment {
+                session.avoids_sort = avoid_sort;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the rows of `select` into `sink`; leaves the last batch in it.
+    async fn copy(&mut self, replica: &Replica, select: Select, sink: &mut BatchSink) -> Result<()> {
+        let mut connection = self.take_connection(Some(replica))?;
+        let (limit, reading) = (self.limits.query, self.reading(Some(replica)));
+        let mut decoder = Decoder::new(select.cells, self.moment.is_some_and(|session| session.check_text));
+        let sql = format!("COPY ({}) TO STDOUT (FORMAT binary)", select.sql);
+        let mut pieces = timeout(limit, connection.copy_out_raw(&sql))
+            .await
+            .map_err(|_| reading.timeout(limit))?
+            .map_err(|error| reading.error(&error))?;
+        let mut carry = Vec::new();
+        loop {
+            // A timer for every row would cost more than the row; most are there already.
+            let piece = match pieces.next().now_or_never() {
+                Some(piece) => piece,
+                None => timeout(limit, pieces.next()).await.map_err(|_| reading.timeout(limit))?,
+            };
+            let Some(piece) = piece else { break };
+            let piece = piece.map_err(|error| reading.error(&error))?;
+            let split = !carry.is_empty();
+            if split {
+                carry.extend_from_slice(&piece);
+            }
+            let input: &[u8] = if split { &carry } else { &piece };
+            let mut at = 0;
+            loop {
+                match decoder.step(&input[at..], sink.batch()).map_err(|error| error.in_table(&replica.target))? {
+                    Step::More => break,
+                    Step::Passed(length) => at += length,
+                    Step::Row(length) => {
+                        at += length;
+                        sink.row_done().await?;
+                    }
+                }
+            }
+            if split {
+                carry.drain(..at);
+            } else {
+                carry.extend_from_slice(&piece[at..]);
+            }
+        }
+        drop(pieces);
+        if !decoder.is_complete() || !carry.is_empty() {
+            return Err(reading.because("the answer ended early").transient(true));
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// A table that was truncated or rewritten after the consistent read began looks empty to it. Reading holds a lock
+    /// that keeps such statements out, so it is enough to look once, afterwards.
+    async fn check_not_rewritten(&mut self, replica: &Replica) -> Result<()> {
+        let Some(details) = self.details.get(&replica.source.name).filter(|details| details.stored) else {
+            return Ok(());
+        };
+        let oid = details.oid;
+        let sql = format!(
+            "SELECT FROM pg_catalog.pg_class c \
+             WHERE (c.oid = {oid} OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree({oid}))) \
+             AND c.relkind IN ('r', 'm') AND c.relfilenode <> 0 \
+             AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid) LIMIT 1"
+        );
+        if self.ask(&sql, Some(replica)).await?.is_empty() {
+            return Ok(());
+        }
+        Err(self.reading(Some(replica)).because("it was rewritten while it was being read").transient(true))
+    }
+}

@@ -1,0 +1,197 @@
+//! Where rows go: the contract every target keeps.
+
+pub mod sqlite;
+pub mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::batch::{Batch, Key};
+use crate::error::Result;
+use crate::replica::Replica;
+
+pub use state::{State, StoredColumn, TablePhase, TableState};
+
+/// What a write changed, counted by the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Rows that are new.
+    pub inserted: u64,
+    /// Rows that differ now.
+    pub updated: u64,
+    /// Rows that are gone or were marked as deleted.
+    pub deleted: u64,
+}
+
+impl std::ops::AddAssign for Changes {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+    }
+}
+
+/// What `prepare` does to a table before rows are written, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ddl {
+    /// Creates the table with the replica's columns and key (and `_deleted_at` for soft deletes).
+    Create,
+    /// Adds these columns (indexes into `Replica::columns`).
+    AddColumns(Vec<usize>),
+    /// Adds `_deleted_at` where it is missing.
+    AddDeletedAt,
+    /// Adds the partial index over rows without a track value, by which the NULL lane finds them, where it is missing.
+    IndexMissingTrack,
+}
+
+/// How rows meet those that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// New rows are inserted, rows that differ are updated, equal rows are not touched. A soft-deleted row comes back.
+    Upsert,
+    /// New rows are inserted, the others are not touched.
+    InsertNew,
+    /// Into the table that `begin_aside` made; every row is inserted. The table's state stays as it is until the swap,
+    /// which counts the changes too.
+    Aside,
+}
+
+/// Which keys of the target to compare with the staged ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// All of them (soft-deleted rows count as gone).
+    All,
+    /// Those of rows without a track value.
+    WithoutTrack,
+}
+
+/// How the staged keys and the target's differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyDifference {
+    /// Staged keys.
+    pub staged: u64,
+    /// Rows of the target's lane.
+    pub present: u64,
+    /// Rows of the target's lane whose key was not staged.
+    pub extra: u64,
+}
+
+/// What happens to the target's rows whose key was not staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// They are deleted.
+    Delete,
+    /// They get a `_deleted_at`.
+    Mark,
+}
+
+/// What is known of a table in the target that the state says nothing of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existing {
+    /// Its columns' names.
+    pub columns: Vec<String>,
+    /// Whether it holds any row.
+    pub has_rows: bool,
+    /// `table`, `view`, ….
+    pub kind: String,
+}
+
+/// Keeps others out of the target while it lives.
+pub trait TargetLock: Send + Sync {}
+
+/// Where rows go.
+///
+/// Contract: every method that writes does so in one transaction that holds the rows *and* the table's state, so that
+/// after a crash both are there or neither is. No transaction is open between two calls, so the target is never locked
+/// while the source is waited for. Staged keys and asides belong to the run: a crash loses them and the run's next try
+/// starts them anew. Where a state is passed it is written as it stands, except `record_count` and `null_tracked`,
+/// which the target keeps; [`TableState`]s that come back have them filled.
+///
+/// Errors are `TARGET_WRITE`, or `TARGET_BUSY` (transient) when another process holds the target for too long.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Waits up to `wait` until no other run, in this process or another, writes to this target.
+    ///
+    /// # Errors
+    /// `TARGET_BUSY` when the time is over; `TARGET_WRITE` when the target can't be opened at all.
+    async fn lock(&self, wait: Duration) -> Result<Box<dyn TargetLock>>;
+
+    /// What earlier runs left; creates nothing. Empty when the target isn't there yet.
+    async fn load(&self) -> Result<State>;
+
+    /// What is in the target under the name `table`, if anything is.
+    async fn existing(&self, table: &str) -> Result<Option<Existing>>;
+
+    /// The statements that `prepare` would run; runs nothing.
+    fn ddl(&self, replica: &Replica, steps: &[Ddl]) -> Vec<String>;
+
+    /// Runs `steps` and stores `state`.
+    async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()>;
+
+    /// Writes the rows of `batch` (its cells beyond the replica's columns are ignored) and `state`. With `stage`, the
+    /// rows' keys are staged too. Gives the batch back for recycling.
+    async fn write(
+        &self,
+        replica: &Arc<Replica>,
+        write: Write,
+        stage: bool,
+        batch: Batch,
+        state: &TableState,
+    ) -> Result<(Changes, Batch)>;
+
+    /// Stores `state` alone and gives it back with the target's own counts filled in.
+    async fn save(&self, replica: &Arc<Replica>, state: &TableState) -> Result<TableState>;
+
+    /// Empties the stage of keys for `replica`'s table.
+    async fn begin_stage(&self, replica: &Arc<Replica>) -> Result<()>;
+
+    /// Stages the keys in `batch`: rows of key cells, optionally followed by one cell that is 1 for a changed row.
+    async fn stage(&self, replica: &Arc<Replica>, batch: Batch) -> Result<Batch>;
+
+    /// Compares the staged keys with the target's.
+    async fn compare(&self, replica: &Arc<Replica>, lane: Lane) -> Result<KeyDifference>;
+
+    /// Up to `limit` keys after `after` (in the target's key order) that must be looked up at the source: staged keys
+    /// that the lane lacks or that were staged as changed, and, in the lane `WithoutTrack`, the lane's keys that were
+    /// not staged.
+    async fn keys_to_look_up(
+        &self,
+        replica: &Arc<Replica>,
+        lane: Lane,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>>;
+
+    /// Removes the target's rows whose key was not staged, all in one transaction, and stores `state`.
+    async fn remove_unstaged(&self, replica: &Arc<Replica>, removal: Removal, state: &TableState) -> Result<Changes>;
+
+    /// Makes an empty table aside, dropping one that a crash left.
+    async fn begin_aside(&self, replica: &Arc<Replica>) -> Result<()>;
+
+    /// How many rows are in the table aside.
+    async fn aside_rows(&self, replica: &Arc<Replica>) -> Result<u64>;
+
+    /// Puts the table aside in the table's place, with the user's indexes and triggers, in one transaction with `state`;
+    /// counts what differs. When nothing does, the old table stays and only the state is stored. Rows marked as deleted
+    /// are taken over when the replica keeps such rows and the key is unchanged; so are, marked now, those that the
+    /// table aside lacks. What comes back beside the counts names each index or trigger that no longer fits.
+    async fn swap_aside(&self, replica: &Arc<Replica>, state: &TableState) -> Result<(Changes, Vec<String>)>;
+
+    /// Stores a table's error, if it has a state, without touching anything else of it.
+    async fn save_error(&self, source_table: &str, error: Option<&str>) -> Result<()>;
+
+    /// Stores what belongs to the run: the source's fingerprint, and the time of its success.
+    async fn finish_run(&self, fingerprint: &str, last_sync_time: Option<&str>) -> Result<()>;
+
+    /// Forgets the positions of one table (by its name in the target or at the source) or of all: see
+    /// [`TablePhase::Reset`]. `false` when there is no such table in the state.
+    async fn reset(&self, table: Option<&str>) -> Result<bool>;
+
+    /// Whether another process holds the target's lock now.
+    async fn is_locked(&self) -> bool;
+
+    /// Forgets open files and statements; the next call opens them again.
+    async fn close(&self);
+}

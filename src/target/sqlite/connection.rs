@@ -1,0 +1,113 @@
+//! Opening the database file, and what a connection is set to.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::failure::{Failure, cause};
+use crate::error::{Error, Kind, Result};
+
+/// How long SQLite waits for another program that is writing.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The failure to open the database at `path`, still without its cause.
+pub(super) fn cannot_open(path: &Path) -> Error {
+    Error::new(Kind::TargetWrite, format!("Failed to open target database '{}'", path.display()))
+}
+
+/// The one absolute path of the database, whatever path leads to it and whether or not it is there.
+pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    let name = path.file_name().ok_or_else(|| cannot_open(path).because("it names no file"))?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    parent.canonicalize().map(|parent| parent.join(name)).map_err(|error| {
+        cannot_open(path).because(format!("the directory {} can't be used: {error}", parent.display()))
+    })
+}
+
+/// What makes a file the same file, so that a replaced one is noticed; `None` when there is none.
+#[cfg(unix)]
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// What makes a file the same file; elsewhere than on Unix an open file can't be replaced.
+#[cfg(not(unix))]
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.exists().then_some((0, 0))
+}
+
+/// Opens the database at `path` for writing.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let file = resolve(path)?;
+    if file.is_dir() {
+        return Err(cannot_open(path).because("it is a directory: name a file"));
+    }
+    let settings = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -65536;
+        PRAGMA temp.cache_size = -16384; PRAGMA journal_size_limit = 67108864; PRAGMA schema_version;";
+    let conn = Connection::open_with_flags(
+        &file,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .and_then(|conn| {
+        conn.busy_timeout(BUSY)?;
+        conn.set_prepared_statement_cache_capacity(64);
+        conn.execute_batch(settings)?;
+        Ok(conn)
+    })
+    .map_err(|error| opening(path, error))?;
+    if conn.is_readonly("main").map_err(|error| opening(path, error))? {
+        return Err(cannot_open(path).because("the file is read-only: make it writable"));
+    }
+    Ok(conn)
+}
+
+/// Settings that change the file, made when the first write is due.
+pub(super) fn settle(conn: &Connection) -> Result<(), Failure> {
+    let pages: i64 = conn.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages == 0 {
+        conn.pragma_update(None, "page_size", 16384)?;
+    }
+    // A file system without shared memory, or a reader just now, keeps the database in its present mode. Everything
+    // works there too, only slower, and is as safe with full synchronisation.
+    let wal = conn
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        .is_ok_and(|mode| mode.eq_ignore_ascii_case("wal"));
+    conn.pragma_update(None, "synchronous", if wal { "NORMAL" } else { "FULL" })?;
+    Ok(())
+}
+
+/// Opens the database at `path` beside a writer, for a short look; `None` when there is no file.
+pub(super) fn look(path: &Path) -> Result<Option<Connection>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file = resolve(path)?;
+    if file.is_dir() {
+        return Err(cannot_open(path).because("it is a directory: name a file"));
+    }
+    // Not opened read-only, though it only reads: the last one to close a database must be able to put its -wal away.
+    Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .and_then(|conn| {
+            conn.busy_timeout(BUSY)?;
+            conn.execute_batch("PRAGMA query_only = ON; PRAGMA schema_version;")?;
+            Ok(Some(conn))
+        })
+        .map_err(|error| opening(path, error))
+}
+
+fn opening(path: &Path, error: rusqlite::Error) -> Error {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::NotADatabase => {
+            cannot_open(path).because(format!("{}: name a SQLite file, or one that isn't there yet", cause(&error)))
+        }
+        error => Failure::from(error).within(cannot_open(path).to_string()),
+    }
+}

@@ -1,0 +1,264 @@
+//! Staged keys: what the source has, to be compared with what the target has.
+
+use std::sync::Arc;
+
+use rusqlite::types::{ToSqlOutput, ValueRef as Sql};
+use rusqlite::{Connection, ToSql, TransactionBehavior};
+
+use super::database::{Database, misplaced};
+use super::ddl::{self, DELETED_AT, join, quote};
+use super::failure::Failure;
+use super::state;
+use super::write::bind;
+use crate::batch::{Batch, Key, Value};
+use crate::error::Result;
+use crate::replica::Replica;
+use crate::target::{Changes, KeyDifference, Lane, Removal, TableState};
+
+const STAGE: &str = "temp.tmp_data_sync_stage";
+
+/// The name of a key column in the stage; the target's own could be `changed`.
+fn staged(index: usize) -> String {
+    format!("k{index}")
+}
+
+fn staged_key(replica: &Replica, prefix: &str) -> String {
+    join(0..replica.key.len(), ", ", |index| format!("{prefix}{}", staged(index)))
+}
+
+/// The condition that row `t` of the target and row `s` of the stage have one key.
+fn same_key(replica: &Replica) -> String {
+    join(ddl::key(replica).enumerate(), " AND ", |(index, name)| format!("t.{} = s.{}", quote(name), staged(index)))
+}
+
+/// The condition that row `t` of the target is in `lane`.
+fn in_lane(replica: &Replica, lane: Lane) -> String {
+    let mut terms = Vec::new();
+    if lane == Lane::WithoutTrack {
+        terms.push(ddl::lacks_track(replica, "t.").unwrap_or_else(|| "0".to_owned()));
+    }
+    if replica.soft_delete {
+        terms.push(format!("t.{} IS NULL", quote(DELETED_AT)));
+    }
+    if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") }
+}
+
+/// The condition that row `t` of the target was not staged.
+fn unstaged(replica: &Replica) -> String {
+    format!("NOT EXISTS (SELECT 1 FROM {STAGE} AS s WHERE {})", same_key(replica))
+}
+
+/// Stages the keys of whole rows.
+pub(super) fn add_rows(conn: &Connection, replica: &Replica, batch: &Batch) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached(&format!(
+        "INSERT INTO {STAGE} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
+        staged_key(replica, ""),
+        vec!["?"; replica.key.len()].join(", ")
+    ))?;
+    for row in 0..batch.rows() {
+        let cells = batch.row(row);
+        bind(&mut insert, batch, replica.key.iter().map(|&column| &cells[column]))?;
+        insert.raw_execute()?;
+    }
+    Ok(())
+}
+
+/// Stages keys that may come with a cell that says whether the row changed.
+fn add_keys(conn: &Connection, replica: &Replica, batch: &Batch) -> rusqlite::Result<()> {
+    let keys = staged_key(replica, "");
+    let width = replica.key.len();
+    let flagged = batch.width() > width;
+    let marks = vec!["?"; width + usize::from(flagged)].join(", ");
+    let mut insert = conn.prepare_cached(&if flagged {
+        format!(
+            "INSERT INTO {STAGE} ({keys}, changed) VALUES ({marks})
+             ON CONFLICT DO UPDATE SET changed = 1 WHERE excluded.changed > changed"
+        )
+    } else {
+        format!("INSERT INTO {STAGE} ({keys}) VALUES ({marks}) ON CONFLICT DO NOTHING")
+    })?;
+    for row in 0..batch.rows() {
+        bind(&mut insert, batch, batch.row(row))?;
+        insert.raw_execute()?;
+    }
+    Ok(())
+}
+
+/// A value on its own, as a parameter.
+struct Bound<'a>(&'a Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => Sql::Null,
+            Value::Int(value) => Sql::Integer(*value),
+            Value::Real(value) => Sql::Real(*value),
+            Value::Text(text) => Sql::Text(text.as_bytes()),
+            Value::Blob(blob) => Sql::Blob(blob),
+        }))
+    }
+}
+
+fn value(sql: Sql<'_>) -> Value {
+    match sql {
+        Sql::Null => Value::Null,
+        Sql::Integer(value) => Value::Int(value),
+        Sql::Real(value) => Value::Real(value),
+        Sql::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        Sql::Blob(blob) => Value::Blob(blob.to_vec()),
+    }
+}
+
+impl Database {
+    /// Refuses to compare with keys that aren't there: every row would seem to have left the source.
+    pub(super) fn expect_stage(&self, replica: &Replica) -> Result<(), Failure> {
+        if self.staged.as_ref() == Some(&replica.target) { Ok(()) } else { Err(misplaced(replica)) }
+    }
+
+    pub(super) fn drop_stage(&mut self) -> rusqlite::Result<()> {
+        self.staged = None;
+        self.conn.execute_batch(&format!("DROP TABLE IF EXISTS {STAGE}"))
+    }
+
+    pub(super) fn begin_stage(&mut self, replica: &Replica) -> Result<()> {
+        let columns = join(replica.key.iter().enumerate(), ", ", |(index, &column)| {
+            format!("{} {} NOT NULL", staged(index), replica.columns[column].sqlite.name())
+        });
+        let create = format!(
+            "CREATE TABLE {STAGE} ({columns}, changed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY ({})) WITHOUT ROWID",
+            staged_key(replica, "")
+        );
+        self.drop_stage()
+            .and_then(|()| self.conn.execute_batch(&create))
+            .map_err(|error| Failure::from(error).within(staging(replica)))?;
+        self.staged = Some(replica.target.clone());
+        Ok(())
+    }
+
+    pub(super) fn stage(&mut self, replica: &Replica, batch: &Batch) -> Result<()> {
+        let mut run = || {
+            self.expect_stage(replica)?;
+            // Deferred: the stage is this connection's own, and the target's file stays free.
+            let tx = self.conn.transaction()?;
+            add_keys(&tx, replica, batch)?;
+            Ok(tx.commit()?)
+        };
+        run().map_err(|failure: Failure| failure.within(staging(replica)))
+    }
+
+    pub(super) fn compare(&self, replica: &Replica, lane: Lane) -> Result<KeyDifference> {
+        let run = || {
+            self.expect_stage(replica)?;
+            let sql = format!(
+                "SELECT (SELECT count(*) FROM {STAGE}), count(*), coalesce(sum({}), 0) FROM main.{} AS t WHERE {}",
+                unstaged(replica),
+                quote(&replica.target),
+                in_lane(replica, lane)
+            );
+            Ok(self.conn.query_row(&sql, [], |row| {
+                Ok(KeyDifference {
+                    staged: ddl::unsigned(row.get(0)?),
+                    present: ddl::unsigned(row.get(1)?),
+                    extra: ddl::unsigned(row.get(2)?),
+                })
+            })?)
+        };
+        run().map_err(|failure: Failure| failure.within(comparing(replica)))
+    }
+
+    pub(super) fn keys_to_look_up(
+        &self,
+        replica: &Replica,
+        lane: Lane,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>> {
+        self.try_keys_to_look_up(replica, lane, after, limit).map_err(|failure| failure.within(comparing(replica)))
+    }
+
+    fn try_keys_to_look_up(
+        &self,
+        replica: &Replica,
+        lane: Lane,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, Failure> {
+        self.expect_stage(replica)?;
+        let table = quote(&replica.target);
+        let width = replica.key.len();
+        let beyond = |keys: &str| match after {
+            Some(_) => format!("({keys}) > ({}) AND ", join(1..=width, ", ", |index| format!("?{index}"))),
+            None => String::new(),
+        };
+        let staged_keys = staged_key(replica, "s.");
+        let lane_sql = in_lane(replica, lane);
+        let ahead = format!(
+            "SELECT {staged_keys} FROM {STAGE} AS s WHERE {}(s.changed = 1 OR NOT EXISTS
+               (SELECT 1 FROM main.{table} AS t WHERE {} AND {lane_sql}))",
+            beyond(&staged_keys),
+            same_key(replica)
+        );
+        let left = if lane == Lane::WithoutTrack {
+            let keys = ddl::names("t.", ddl::key(replica));
+            let after = beyond(&keys);
+            format!(" UNION ALL SELECT {keys} FROM main.{table} AS t WHERE {after}{lane_sql} AND {}", unstaged(replica))
+        } else {
+            String::new()
+        };
+        let order = join(1..=width, ", ", |index| index.to_string());
+        let sql = format!("{ahead}{left} ORDER BY {order} LIMIT {limit}");
+        let mut select = self.conn.prepare_cached(&sql)?;
+        for (index, value) in after.into_iter().flatten().enumerate() {
+            select.raw_bind_parameter(index + 1, Bound(value))?;
+        }
+        let mut rows = select.raw_query();
+        let mut keys = Vec::new();
+        while let Some(row) = rows.next()? {
+            keys.push((0..width).map(|index| row.get_ref(index).map(value)).collect::<rusqlite::Result<Key>>()?);
+        }
+        Ok(keys)
+    }
+
+    pub(super) fn remove_unstaged(
+        &mut self,
+        replica: &Arc<Replica>,
+        removal: Removal,
+        state: &TableState,
+    ) -> Result<Changes> {
+        self.try_remove_unstaged(replica, removal, state)
+            .map_err(|failure| failure.within(format!("Failed to delete from table '{}'", replica.target)))
+    }
+
+    fn try_remove_unstaged(
+        &mut self,
+        replica: &Arc<Replica>,
+        removal: Removal,
+        state: &TableState,
+    ) -> Result<Changes, Failure> {
+        self.ready()?;
+        self.expect_stage(replica)?;
+        let table = quote(&replica.target);
+        let rows = format!("WHERE {} AND {}", in_lane(replica, Lane::All), unstaged(replica));
+        let sql = match removal {
+            Removal::Delete => format!("DELETE FROM main.{table} AS t {rows}"),
+            Removal::Mark => {
+                let mark = quote(DELETED_AT);
+                format!("UPDATE main.{table} AS t SET {mark} = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') {rows}")
+            }
+        };
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.tally.watch(&tx, &replica.target)?;
+        let deleted = tx.execute(&sql, [])? as u64;
+        state::put(&tx, state, self.tally.growth(), None)?;
+        tx.commit()?;
+        Ok(Changes { deleted, ..Changes::default() })
+    }
+}
+
+fn staging(replica: &Replica) -> String {
+    format!("Failed to keep the keys of table '{}' for comparison", replica.target)
+}
+
+fn comparing(replica: &Replica) -> String {
+    format!("Failed to compare the keys of table '{}'", replica.target)
+}

@@ -1,0 +1,195 @@
+//! Rows into tables.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::hooks::Action;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef as Sql};
+use rusqlite::{CachedStatement, Connection, TransactionBehavior};
+
+use super::database::Database;
+use super::failure::Failure;
+use super::state::{self, Rows};
+use super::{ddl, stage};
+use crate::batch::{Batch, Cell, ValueRef};
+use crate::error::Result;
+use crate::replica::Replica;
+use crate::target::{Changes, TableState, Write};
+
+/// Rows that came and went in one table, whoever did it: a trigger of the user's counts too.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    inserted: AtomicU64,
+    deleted: AtomicU64,
+}
+
+impl Tally {
+    /// Starts counting the rows of `table`.
+    ///
+    /// SQLite's own count of changes doesn't tell an insert from an update.
+    pub(super) fn watch(self: &Arc<Self>, conn: &Connection, table: &str) -> rusqlite::Result<()> {
+        self.inserted.store(0, Ordering::Relaxed);
+        self.deleted.store(0, Ordering::Relaxed);
+        let (tally, watched) = (Arc::clone(self), table.to_owned());
+        conn.update_hook(Some(move |action, database: &str, table: &str, _| {
+            let counter = match action {
+                Action::SQLITE_INSERT => &tally.inserted,
+                Action::SQLITE_DELETE => &tally.deleted,
+                _ => return,
+            };
+            if table.eq_ignore_ascii_case(&watched) && database == "main" {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        }))
+    }
+
+    fn inserted(&self) -> u64 {
+        self.inserted.load(Ordering::Relaxed)
+    }
+
+    /// By how much the table grew or shrank since `watch`.
+    pub(super) fn growth(&self) -> Rows {
+        Rows::Change(self.inserted().cast_signed() - self.deleted.load(Ordering::Relaxed).cast_signed())
+    }
+}
+
+/// The statement of one kind of write to one table.
+pub(super) struct Statement {
+    replica: Arc<Replica>,
+    write: Write,
+    sql: String,
+}
+
+/// A cell on its way into a statement; SQLite makes the only copy.
+struct Bound<'a>(ValueRef<'a>);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            ValueRef::Null => Sql::Null,
+            ValueRef::Int(value) => Sql::Integer(value),
+            ValueRef::Real(value) => Sql::Real(value),
+            ValueRef::Text(text) => Sql::Text(text),
+            ValueRef::Blob(blob) => Sql::Blob(blob),
+        }))
+    }
+}
+
+/// Binds `cells` of `batch` to the statement's first parameters.
+pub(super) fn bind<'a>(
+    statement: &mut CachedStatement<'_>,
+    batch: &Batch,
+    cells: impl IntoIterator<Item = &'a Cell>,
+) -> rusqlite::Result<()> {
+    cells
+        .into_iter()
+        .enumerate()
+        .try_for_each(|(index, cell)| statement.raw_bind_parameter(index + 1, Bound(batch.resolve(*cell))))
+}
+
+impl Database {
+    pub(super) fn write(
+        &mut self,
+        replica: &Arc<Replica>,
+        write: Write,
+        stage: bool,
+        batch: &Batch,
+        state: &TableState,
+    ) -> Result<Changes> {
+        self.try_write(replica, write, stage, batch, state)
+            .map_err(|failure| failure.within(format!("Failed to write to table '{}'", replica.target)))
+    }
+
+    fn try_write(
+        &mut self,
+        replica: &Arc<Replica>,
+        write: Write,
+        stage: bool,
+        batch: &Batch,
+        state: &TableState,
+    ) -> Result<Changes, Failure> {
+        self.ready()?;
+        if stage {
+            self.expect_stage(replica)?;
+        }
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let statement = match self.statement.take() {
+            Some(last) if last.write == write && Arc::ptr_eq(&last.replica, replica) => last,
+            _ => Statement { replica: Arc::clone(replica), write, sql: sql(&tx, replica, write)? },
+        };
+        self.tally.watch(&tx, &replica.target)?;
+        let mut changes = Changes::default();
+        {
+            let mut insert = tx.prepare_cached(&statement.sql)?;
+            let width = replica.columns.len();
+            for row in 0..batch.rows() {
+                let before = self.tally.inserted();
+                bind(&mut insert, batch, &batch.row(row)[..width])?;
+                if insert.raw_execute()? > 0 {
+                    if self.tally.inserted() > before {
+                        changes.inserted += 1;
+                    } else {
+                        changes.updated += 1;
+                    }
+                }
+            }
+        }
+        if stage {
+            stage::add_rows(&tx, replica, batch)?;
+        }
+        // Until the swap, the table is the old one and so is its state.
+        if write != Write::Aside {
+            state::put(&tx, state, self.tally.growth(), None)?;
+        }
+        tx.commit()?;
+        self.statement = Some(statement);
+        // What comes of the rows aside is counted when they take the table's place.
+        Ok(if write == Write::Aside { Changes::default() } else { changes })
+    }
+}
+
+fn sql(conn: &Connection, replica: &Replica, write: Write) -> rusqlite::Result<String> {
+    let table = if write == Write::Aside { ddl::aside(replica) } else { replica.target.clone() };
+    let marks = ddl::has_marks(conn, replica, &table)?;
+    let insert = format!(
+        "INSERT INTO main.{} AS stored ({}) VALUES ({})",
+        ddl::quote(&table),
+        ddl::names("", ddl::columns(replica)),
+        vec!["?"; replica.columns.len()].join(", ")
+    );
+    if replica.key.is_empty() {
+        return Ok(insert);
+    }
+    let key = ddl::names("", ddl::key(replica));
+    Ok(match on_conflict(replica, marks).filter(|_| write != Write::InsertNew) {
+        Some(update) => format!("{insert} ON CONFLICT ({key}) DO UPDATE {update}"),
+        None => format!("{insert} ON CONFLICT ({key}) DO NOTHING"),
+    })
+}
+
+/// What happens to a row that is there; `None` when there is nothing about it that could change. With `marks` it loses
+/// its mark as deleted.
+fn on_conflict(replica: &Replica, marks: bool) -> Option<String> {
+    let mark = ddl::quote(ddl::DELETED_AT);
+    let rest: Vec<&str> = (0..replica.columns.len())
+        .filter(|column| !replica.key.contains(column))
+        .map(|column| replica.columns[column].name.as_str())
+        .collect();
+    let mut sets: Vec<String> = rest.iter().map(|name| format!("{0} = excluded.{0}", ddl::quote(name))).collect();
+    let mut differs = Vec::new();
+    if !rest.is_empty() {
+        differs.push(differ(&rest, "stored.", "excluded."));
+    }
+    if marks {
+        sets.push(format!("{mark} = NULL"));
+        differs.push(format!("stored.{mark} IS NOT NULL"));
+    }
+    (!sets.is_empty()).then(|| format!("SET {} WHERE {}", sets.join(", "), differs.join(" OR ")))
+}
+
+/// The condition that two rows differ in any of `columns`. Compared as one row value: an `OR` of each would be deeper
+/// than SQLite takes in a wide table.
+pub(super) fn differ(columns: &[&str], left: &str, right: &str) -> String {
+    let list = |prefix| ddl::names(prefix, columns.iter().copied());
+    format!("({}) IS NOT ({})", list(left), list(right))
+}

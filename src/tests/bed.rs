@@ -1,0 +1,107 @@
+//! What the contract suite needs of a source's real server, in terms every source has: tables, rows and a clock.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+/// A value as tests write it and compare it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Datum {
+    /// NULL.
+    Null,
+    /// An integer.
+    Int(i64),
+    /// Text.
+    Text(String),
+    /// Microseconds since 1970 in UTC.
+    Instant(i64),
+}
+
+impl From<i64> for Datum {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Datum {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// 64-bit integers.
+    Int,
+    /// Text.
+    Text,
+    /// Instants with microseconds.
+    Instant,
+}
+
+/// A table as tests describe it.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns.
+    pub columns: Vec<(&'static str, Holds)>,
+    /// Its key; may be empty.
+    pub key: Vec<&'static str>,
+}
+
+impl Shape {
+    /// id, n, name, updated_at.
+    pub fn usual(name: &'static str) -> Self {
+        Self {
+            name,
+            columns: vec![
+                ("id", Holds::Int),
+                ("n", Holds::Int),
+                ("name", Holds::Text),
+                ("updated_at", Holds::Instant),
+            ],
+            key: vec!["id"],
+        }
+    }
+}
+
+/// A row by its columns' names.
+pub type Row = BTreeMap<&'static str, Datum>;
+
+/// A source's real server, with an empty database of the test's own.
+#[async_trait]
+pub trait Bed: Send + Sync {
+    /// The option `source` that reaches it.
+    fn source(&self) -> Value;
+
+    /// Creates a table.
+    async fn create(&self, shape: &Shape);
+
+    /// Inserts rows, all in one transaction.
+    async fn insert(&self, shape: &Shape, rows: &[Row]);
+
+    /// Changes the rows that have `key`.
+    async fn update(&self, shape: &Shape, key: &Row, change: &Row);
+
+    /// Deletes the rows that have `key`.
+    async fn delete(&self, shape: &Shape, key: &Row);
+
+    /// Begins a transaction, inserts rows in it, and gives it back open.
+    async fn insert_late(&self, shape: &Shape, rows: &[Row]) -> Box<dyn Open>;
+
+    /// Every row as the replica must have it: cells rendered as SQLite would print them, NULL as `None`, sorted.
+    async fn dump(&self, shape: &Shape) -> Vec<Vec<Option<String>>>;
+
+    /// Drops the database.
+    async fn drop_all(self: Box<Self>);
+}
+
+/// A transaction that is still open.
+#[async_trait]
+pub trait Open: Send {
+    /// Commits it.
+    async fn commit(self: Box<Self>);
+}

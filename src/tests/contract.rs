@@ -1,0 +1,657 @@
+//! The guarantees of a sync, written once for any source and run against each real server.
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, Level, Mode, Phase};
+
+use super::bed::{Bed, Datum, Holds, Shape};
+use super::world::{World, at, row, usual};
+
+/// Runs each function of this module against every server of a source.
+macro_rules! contract {
+    ($beds:path: $($name:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                for bed in $beds().await {
+                    super::$name(bed).await;
+                }
+            }
+        )+
+    };
+}
+
+/// Every test of the suite, for a function that gives a bed for each server.
+macro_rules! suite {
+    ($module:ident, $beds:path) => {
+        mod $module {
+            contract!($beds:
+                a_first_load_copies_every_cell,
+                a_run_that_finds_nothing_writes_nothing,
+                only_changed_rows_count,
+                equal_track_values_beyond_a_batch,
+                new_rows_with_the_positions_own_track_value,
+                a_transaction_that_commits_late,
+                rows_without_a_track_value,
+                a_row_from_the_future_freezes_nothing,
+                microseconds_decide,
+                an_update_inside_the_lookback,
+                a_composite_text_key,
+                an_interrupted_first_load_goes_on_where_it_stopped,
+                rows_changed_while_a_first_load_was_interrupted,
+                an_interrupted_incremental_run_goes_on,
+                deletes_are_ignored_unless_asked_for,
+                hard_deletes,
+                soft_deletes_and_their_return,
+                too_many_deletes_are_refused,
+                a_changed_key_is_a_delete_and_an_insert,
+                full_mode_writes_only_what_differs,
+                a_table_without_a_key,
+                append_never_rewrites,
+                a_reset_loads_anew,
+                sixty_columns_and_a_key_alone,
+                one_tables_failure_leaves_the_others,
+                two_writers_take_turns,
+                triggers_during_a_run_are_merged,
+                another_source_is_refused,
+                a_second_handle_sees_the_same_status,
+                a_table_dropped_from_the_target_is_loaded_anew,
+                a_list_of_track_columns,
+                an_integer_track_column,
+                a_dry_run_writes_nothing,
+                a_filter_and_chosen_columns,
+            );
+        }
+    };
+}
+
+suite!(postgres, crate::tests::postgres_bed::beds);
+
+async fn a_first_load_copies_every_cell(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    let mut rows: Vec<_> = (0..2_345).map(|i| usual(i * 7, i, "käse 🧀", at(i % 100))).collect();
+    rows.push(row([("id", (-5).into()), ("n", Datum::Null), ("name", "".into()), ("updated_at", Datum::Null)]));
+    rows.push(usual(i64::MAX, i64::MIN, "quote ' \" \\ \n", at(1)));
+    bed.insert(&shape, &rows).await;
+    let world = World::new(bed, json!({ "batch_size": 100 }));
+    let stats = world.run().await;
+    assert_eq!((stats.rows_read, stats.rows_inserted, stats.rows_updated), (2_347, 2_347, 0));
+    world.assert_equal(&shape).await;
+    let status = &world.status().await.table_map["users"];
+    assert_eq!((status.mode, status.phase, status.null_tracked), (Mode::Incremental, Phase::Incremental, 1));
+    assert_eq!(status.last_value.as_deref(), Some("2026-01-01T00:01:39.000000Z"));
+    let log = world.log(Level::Info);
+    for line in [
+        "Data Sync Plugin: Starting synchronization",
+        "Data Sync Plugin: Found 1 tables to sync",
+        "Data Sync Plugin: Syncing table users",
+        "Data Sync Plugin: Created table users",
+        "Data Sync Plugin: Synced 2347 records for table users",
+    ] {
+        assert!(log.iter().any(|logged| logged == line), "{line} in {log:#?}");
+    }
+    world.end().await;
+}
+
+async fn a_run_that_finds_nothing_writes_nothing(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..100).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated, stats.rows_deleted), (0, 0, 0));
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn only_changed_rows_count(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..1_000).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    for id in [3, 500] {
+        world.bed.update(&shape, &row([("id", id.into())]), &row([("n", (-1).into()), ("updated_at", at(2_000))])).await;
+    }
+    world.bed.insert(&shape, &[usual(5_000, 1, "new", at(2_000))]).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated), (1, 2));
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn equal_track_values_beyond_a_batch(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("ticks");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(0, 0, "first", at(0))]).await;
+    let world = World::new(bed, json!({ "batch_size": 1_000, "lookback": 0 }));
+    world.run().await;
+    world.bed.insert(&shape, &(1..=5_000).map(|i| usual(i, i, "tie", at(10))).collect::<Vec<_>>()).await;
+    let stats = world.run().await;
+    assert_eq!(stats.rows_inserted, 5_000);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn new_rows_with_the_positions_own_track_value(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("ticks");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(1_000..6_000).map(|i| usual(i, i, "tie", at(10))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "batch_size": 1_000 }));
+    world.run().await;
+    // Keys below and above the position's.
+    let more: Vec<_> = (0..500).chain(6_000..6_500).map(|i| usual(i, i, "late tie", at(10))).collect();
+    world.bed.insert(&shape, &more).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn a_transaction_that_commits_late(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("orders");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "first", at(0))]).await;
+    let late = bed.insert_late(&shape, &[usual(2, 2, "late", at(100))]).await;
+    bed.insert(&shape, &(10..20).map(|i| usual(i, i, "on time", at(101))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    // A second transaction that begins after the first load and is open during a further run.
+    let later = world.bed.insert_late(&shape, &[usual(3, 3, "later", at(102))]).await;
+    world.bed.insert(&shape, &[usual(30, 30, "on time", at(150))]).await;
+    world.run().await;
+    late.commit().await;
+    later.commit().await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn rows_without_a_track_value(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("notes");
+    bed.create(&shape).await;
+    let null = || Datum::Null;
+    bed.insert(&shape, &(0..50).map(|i| usual(i * 10, i, "null", null())).collect::<Vec<_>>()).await;
+    bed.insert(&shape, &(1_000..1_050).map(|i| usual(i, i, "dated", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "batch_size": 20 }));
+    world.run().await;
+    assert_eq!(world.status().await.table_map["notes"].null_tracked, 50);
+    // New ones with keys before, between and after; one filled with a date far behind the position; one emptied.
+    world.bed.insert(&shape, &[-5, 15, 9_999].map(|id| usual(id, 0, "new null", null()))).await;
+    world.bed.update(&shape, &row([("id", 20.into())]), &row([("updated_at", at(-1_000_000))])).await;
+    world.bed.update(&shape, &row([("id", 1_010.into())]), &row([("updated_at", Datum::Null)])).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    assert_eq!(world.status().await.table_map["notes"].null_tracked, 53);
+    world.end().await;
+}
+
+async fn a_row_from_the_future_freezes_nothing(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("events");
+    bed.create(&shape).await;
+    let year_9999 = Datum::Instant(253_402_214_400_000_000);
+    bed.insert(&shape, &[usual(1, 1, "now", at(0)), usual(2, 2, "future", year_9999.clone())]).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.bed.insert(&shape, &[usual(3, 3, "after", at(10)), usual(4, 4, "future too", year_9999)]).await;
+    world.run().await;
+    world.bed.insert(&shape, &[usual(5, 5, "after that", at(20))]).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    let last = world.status().await.table_map["events"].last_value.clone();
+    assert_eq!(last.as_deref(), Some("2026-01-01T00:00:20.000000Z"));
+    world.end().await;
+}
+
+async fn microseconds_decide(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("ticks");
+    bed.create(&shape).await;
+    let micro = |n: i64| Datum::Instant(1_767_225_600_000_000 + n);
+    bed.insert(&shape, &(0..10).map(|i| usual(i, i, "x", micro(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "lookback": 0 }));
+    world.run().await;
+    world.bed.insert(&shape, &[usual(100, 0, "x", micro(10))]).await;
+    let stats = world.run().await;
+    assert_eq!(stats.rows_inserted, 1);
+    world.assert_equal(&shape).await;
+    let last = world.status().await.table_map["ticks"].last_value.clone();
+    assert_eq!(last.as_deref(), Some("2026-01-01T00:00:00.000010Z"));
+    world.end().await;
+}
+
+async fn an_update_inside_the_lookback(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..100).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "lookback": 60 }));
+    world.run().await;
+    // The clock of whoever wrote it was behind: the track value lies before the position.
+    world.bed.update(&shape, &row([("id", 5.into())]), &row([("n", 77.into()), ("updated_at", at(70))])).await;
+    world.bed.insert(&shape, &[usual(500, 0, "late", at(50))]).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn a_composite_text_key(bed: Box<dyn Bed>) {
+    let shape = Shape {
+        name: "places",
+        columns: vec![("country", Holds::Text), ("town", Holds::Text), ("n", Holds::Int), ("updated_at", Holds::Instant)],
+        key: vec!["country", "town"],
+    };
+    bed.create(&shape).await;
+    let place = |country: &str, town: &str, n: i64, seconds: i64| {
+        row([("country", country.into()), ("town", town.into()), ("n", n.into()), ("updated_at", at(seconds))])
+    };
+    let countries = ["de", "DE", "dk", "é", "e", "z'; --"];
+    let all: Vec<_> =
+        countries.iter().flat_map(|c| (0..80).map(move |i| place(c, &format!("town {i} \\ ' \""), i, i % 3))).collect();
+    bed.insert(&shape, &all).await;
+    let world = World::new(bed, json!({ "batch_size": 7 }));
+    world.run().await;
+    world.assert_equal(&shape).await;
+    let more: Vec<_> = countries.iter().flat_map(|c| (80..120).map(move |i| place(c, &format!("Town {i}"), i, 2))).collect();
+    world.bed.insert(&shape, &more).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn an_interrupted_first_load_goes_on_where_it_stopped(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..3_000).map(|i| usual(i, i, "x", at(i % 50))).collect::<Vec<_>>()).await;
+    let mut world = World::new(bed, json!({ "batch_size": 100 }));
+    let failure = world.run_until(|event| matches!(event, Event::Progress { .. })).await.expect_err("aborted");
+    assert_eq!(failure.first.code, "ABORTED");
+    let there = world.status().await.table_map["users"].clone();
+    assert_eq!(there.phase, Phase::Snapshot);
+    assert!((100..3_000).contains(&there.record_count), "{there:?}");
+    world.restart(json!({})).await;
+    let stats = world.run().await;
+    assert_eq!(stats.rows_inserted, 3_000 - there.record_count);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn rows_changed_while_a_first_load_was_interrupted(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..2_000).map(|i| usual(i, i, "x", at(i % 50))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "batch_size": 100 }));
+    world.run_until(|event| matches!(event, Event::Progress { .. })).await.expect_err("aborted");
+    world.bed.update(&shape, &row([("id", 5.into())]), &row([("n", 1_000.into()), ("updated_at", at(1_000))])).await;
+    world.bed.insert(&shape, &[usual(-9, 0, "before the key position", at(1_000))]).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn an_interrupted_incremental_run_goes_on(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(0, 0, "x", at(0))]).await;
+    let world = World::new(bed, json!({ "batch_size": 50 }));
+    world.run().await;
+    world.bed.insert(&shape, &(1..2_000).map(|i| usual(i, i, "x", at(i / 100))).collect::<Vec<_>>()).await;
+    let late = world.bed.insert_late(&shape, &[usual(9_000, 0, "late", at(1))]).await;
+    // Progress, which the interruption waits for, is told at most ten times a second.
+    tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    world.run_until(|event| matches!(event, Event::Progress { rows, .. } if *rows > 0)).await.expect_err("aborted");
+    let there = world.status().await.table_map["users"].clone();
+    assert!(there.record_count < 2_000, "{there:?}");
+    late.commit().await;
+    world.bed.update(&shape, &row([("id", 3.into())]), &row([("n", 1.into()), ("updated_at", at(5))])).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn deletes_are_ignored_unless_asked_for(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..10).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    world.bed.delete(&shape, &row([("id", 3.into())])).await;
+    let stats = world.run().await;
+    assert_eq!(stats.rows_deleted, 0);
+    assert_eq!(world.status().await.table_map["users"].record_count, 10);
+    world.end().await;
+}
+
+async fn hard_deletes(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..1_000).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "deletes": "hard", "batch_size": 100 }));
+    world.run().await;
+    for id in [0, 500, 999] {
+        world.bed.delete(&shape, &row([("id", id.into())])).await;
+    }
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated, stats.rows_deleted), (0, 0, 3));
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn soft_deletes_and_their_return(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..10).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "deletes": "soft" }));
+    world.run().await;
+    world.bed.delete(&shape, &row([("id", 3.into())])).await;
+    assert_eq!(world.run().await.rows_deleted, 1);
+    assert_eq!(world.run().await.rows_deleted, 0, "a marked row is not marked again");
+    let marked = world.query("SELECT id FROM users WHERE _deleted_at LIKE '20__-%Z'");
+    assert_eq!(marked, [[Some("3".to_owned())]]);
+    world.bed.insert(&shape, &[usual(3, 3, "back", at(3))]).await;
+    world.run().await;
+    assert_eq!(world.query("SELECT count(*) FROM users WHERE _deleted_at IS NULL"), [[Some("10".to_owned())]]);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn too_many_deletes_are_refused(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..10).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let mut world = World::new(bed, json!({ "deletes": "hard" }));
+    world.run().await;
+    for id in 0..6 {
+        world.bed.delete(&shape, &row([("id", id.into())])).await;
+    }
+    let failure = world.fail().await;
+    assert_eq!((failure.first.code, failure.first.table.as_deref()), ("DELETE_LIMIT", Some("users")));
+    assert_eq!(world.query("SELECT count(*) FROM users"), [[Some("10".to_owned())]]);
+    world.restart(json!({ "delete_limit": 1 })).await;
+    assert_eq!(world.run().await.rows_deleted, 6);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn a_changed_key_is_a_delete_and_an_insert(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..10).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "deletes": "hard" }));
+    world.run().await;
+    world.bed.update(&shape, &row([("id", 4.into())]), &row([("id", 400.into())])).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_deleted), (1, 1));
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn full_mode_writes_only_what_differs(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..1_000).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "tables": [{ "name": "users", "mode": "full" }], "batch_size": 100 }));
+    world.run().await;
+    world.bed.update(&shape, &row([("id", 4.into())]), &row([("n", (-4).into())])).await;
+    world.bed.delete(&shape, &row([("id", 5.into())])).await;
+    world.bed.insert(&shape, &[usual(7_000, 1, "new", at(0))]).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated, stats.rows_deleted), (1, 1, 1));
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn a_table_without_a_key(bed: Box<dyn Bed>) {
+    let shape = Shape { key: vec![], ..Shape::usual("lines") };
+    bed.create(&shape).await;
+    let twice = |i: i64| [usual(i, i, "x", at(i)), usual(i, i, "x", at(i))];
+    bed.insert(&shape, &(0..200).flat_map(twice).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "batch_size": 30 }));
+    let stats = world.run().await;
+    assert_eq!(stats.rows_inserted, 400);
+    world.assert_equal(&shape).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated, stats.rows_deleted), (0, 0, 0));
+    world.bed.insert(&shape, &[usual(1, 1, "x", at(1))]).await;
+    world.bed.delete(&shape, &row([("id", 7.into())])).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn append_never_rewrites(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("log");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..10).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "tables": [{ "name": "log", "mode": "append" }] }));
+    world.run().await;
+    world.bed.update(&shape, &row([("id", 4.into())]), &row([("n", (-4).into()), ("updated_at", at(100))])).await;
+    world.bed.insert(&shape, &[usual(11, 11, "new", at(101))]).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated), (1, 0));
+    assert_eq!(world.query("SELECT n FROM log WHERE id = 4"), [[Some("4".to_owned())]]);
+    world.end().await;
+}
+
+async fn a_reset_loads_anew(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..100).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    // Changes that no track value shows: what a reset is for.
+    world.bed.update(&shape, &row([("id", 4.into())]), &row([("n", (-4).into())])).await;
+    world.sync.reset(Some("users".to_owned())).await.unwrap();
+    let status = world.status().await.table_map["users"].clone();
+    assert_eq!((status.last_value, status.phase), (None, Phase::Snapshot));
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated), (0, 1));
+    world.assert_equal(&shape).await;
+    let error = world.sync.reset(Some("nothing".to_owned())).await.expect_err("unknown");
+    assert_eq!(error.code(), "TABLE_NOT_FOUND");
+    world.end().await;
+}
+
+async fn sixty_columns_and_a_key_alone(bed: Box<dyn Bed>) {
+    const NAMES: [&str; 60] = {
+        const LETTERS: &str = "c00c01c02c03c04c05c06c07c08c09c10c11c12c13c14c15c16c17c18c19c20c21c22c23c24c25c26c27c28c29\
+                               c30c31c32c33c34c35c36c37c38c39c40c41c42c43c44c45c46c47c48c49c50c51c52c53c54c55c56c57c58c59";
+        let mut names = [""; 60];
+        let mut index = 0;
+        while index < 60 {
+            names[index] = LETTERS.split_at(index * 3).1.split_at(3).0;
+            index += 1;
+        }
+        names
+    };
+    let wide = Shape {
+        name: "wide",
+        columns: NAMES.iter().map(|name| (*name, if *name == "c00" { Holds::Int } else { Holds::Text })).collect(),
+        key: vec!["c00"],
+    };
+    let narrow = Shape { name: "narrow", columns: vec![("id", Holds::Int)], key: vec!["id"] };
+    bed.create(&wide).await;
+    bed.create(&narrow).await;
+    let wide_rows: Vec<_> = (0..200_i64)
+        .map(|i| {
+            NAMES
+                .iter()
+                .map(|name| (*name, if *name == "c00" { i.into() } else { Datum::Text(format!("{name} of {i}")) }))
+                .collect()
+        })
+        .collect();
+    bed.insert(&wide, &wide_rows).await;
+    bed.insert(&narrow, &(0..300).map(|i| row([("id", i.into())])).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "batch_size": 64 }));
+    world.run().await;
+    world.bed.delete(&narrow, &row([("id", 7.into())])).await;
+    world.bed.update(&wide, &row([("c00", 7.into())]), &row([("c59", "other".into())])).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated, stats.rows_deleted), (0, 1, 1));
+    world.assert_equal(&wide).await;
+    world.assert_equal(&narrow).await;
+    world.end().await;
+}
+
+async fn one_tables_failure_leaves_the_others(bed: Box<dyn Bed>) {
+    let (first, last) = (Shape::usual("aaa"), Shape::usual("zzz"));
+    for shape in [&first, &last] {
+        bed.create(shape).await;
+        bed.insert(shape, &[usual(1, 1, "x", at(1))]).await;
+    }
+    let world = World::new(bed, json!({ "tables": ["aaa", "products", "zzz"] }));
+    let failure = world.fail().await;
+    assert_eq!((failure.first.code, failure.first.table.as_deref()), ("TABLE_NOT_FOUND", Some("products")));
+    assert!(failure.first.message.starts_with("Table 'products' not found in external database"), "{failure:?}");
+    assert_eq!(failure.errors.len(), 1);
+    assert_eq!(failure.stats.unwrap().rows_inserted, 2);
+    world.assert_equal(&first).await;
+    world.assert_equal(&last).await;
+    assert_eq!(world.status().await.last_sync_time, None, "the run as a whole failed");
+    let ends = world.events().into_iter().filter(|event| matches!(event, Event::SyncComplete(_) | Event::SyncError(_)));
+    assert_eq!(ends.count(), 1);
+    world.end().await;
+}
+
+async fn two_writers_take_turns(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..2_000).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "batch_size": 100 }));
+    let other = world.second();
+    let (one, two) =
+        tokio::join!(world.sync.sync(None, CancellationToken::new()), other.sync(None, CancellationToken::new()));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.rows_inserted + two.rows_inserted, 2_000);
+    assert!(one.rows_inserted == 0 || two.rows_inserted == 0, "the runs overlapped");
+    other.stop().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn triggers_during_a_run_are_merged(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..500).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    let runs = (0..20).map(|_| world.sync.sync(None, CancellationToken::new()));
+    for outcome in futures_util::future::join_all(runs).await {
+        outcome.unwrap();
+    }
+    let begun = world.events().into_iter().filter(|event| matches!(event, Event::SyncStart { .. })).count();
+    assert!((1..=2).contains(&begun), "{begun} runs for 20 triggers");
+    world.end().await;
+}
+
+async fn another_source_is_refused(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1)), usual(2, 2, "y", at(2))]).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    let file = rusqlite::Connection::open(world.path()).unwrap();
+    file.execute_batch(
+        "UPDATE tmp_data_sync_meta SET value = 'another' WHERE key = 'fingerprint'; \
+         UPDATE tmp_data_sync_state SET source_fingerprint = 'another'; \
+         INSERT INTO users (id, n, name) VALUES (77, 7, 'of the other source')",
+    )
+    .unwrap();
+    drop(file);
+    let failure = world.fail().await;
+    assert_eq!(failure.first.code, "SOURCE_CHANGED");
+    world.sync.reset(None).await.unwrap();
+    world.run().await;
+    assert_eq!(world.query("SELECT id FROM users ORDER BY id"), [[Some("1".to_owned())], [Some("2".to_owned())]]);
+    world.end().await;
+}
+
+async fn a_second_handle_sees_the_same_status(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1))]).await;
+    let world = World::new(bed, json!({}));
+    let empty = world.status().await;
+    assert_eq!((empty.last_sync_time, empty.table_map.len()), (None, 0));
+    assert!(!world.path().exists(), "a status makes no file");
+    world.run().await;
+    let other = world.second();
+    assert_eq!(other.status().await.unwrap(), world.status().await);
+    assert!(world.status().await.last_sync_time.is_some());
+    other.stop().await;
+    world.end().await;
+}
+
+async fn a_table_dropped_from_the_target_is_loaded_anew(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..50).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    rusqlite::Connection::open(world.path()).unwrap().execute_batch("DROP TABLE users").unwrap();
+    assert_eq!(world.run().await.rows_inserted, 50);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn a_list_of_track_columns(bed: Box<dyn Bed>) {
+    let mut shape = Shape::usual("users");
+    shape.columns.push(("changed_at", Holds::Instant));
+    bed.create(&shape).await;
+    let with = |id: i64, updated: Datum, changed: Datum| {
+        let mut row = usual(id, id, "x", updated);
+        row.insert("changed_at", changed);
+        row
+    };
+    bed.insert(&shape, &[with(1, at(1), Datum::Null), with(2, Datum::Null, at(2)), with(3, Datum::Null, Datum::Null)]).await;
+    let world = World::new(bed, json!({ "track_column": ["changed_at", "updated_at"] }));
+    world.run().await;
+    world.bed.insert(&shape, &[with(4, at(4), Datum::Null), with(5, at(0), at(5)), with(6, Datum::Null, Datum::Null)]).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    let status = world.status().await.table_map["users"].clone();
+    assert_eq!((status.last_value.as_deref(), status.null_tracked), (Some("2026-01-01T00:00:05.000000Z"), 2));
+    world.end().await;
+}
+
+async fn an_integer_track_column(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..100).map(|i| usual(i, i * 10, "x", at(0))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "track_column": "n", "lookback_values": 100, "batch_size": 10 }));
+    world.run().await;
+    world.bed.insert(&shape, &[usual(200, 991, "ahead", at(0)), usual(201, 905, "in the lookback", at(0))]).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+    assert_eq!(world.status().await.table_map["users"].last_value.as_deref(), Some("991"));
+    world.end().await;
+}
+
+async fn a_dry_run_writes_nothing(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..100).map(|i| usual(i, i, "x", at(0))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({}));
+    let plan = world.sync.plan(None).await.unwrap();
+    let users = &plan.tables["users"];
+    assert_eq!((users.mode, users.phase, users.primary_key.join(",").as_str()), (Mode::Incremental, Phase::Snapshot, "id"));
+    assert_eq!(users.track_columns, ["updated_at"]);
+    assert!(users.ddl[0].starts_with("CREATE TABLE \"users\""), "{users:?}");
+    assert!(!world.path().exists());
+    world.run().await;
+    assert!(world.sync.plan(None).await.unwrap().tables["users"].ddl.is_empty());
+    world.end().await;
+}
+
+async fn a_filter_and_chosen_columns(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..100).map(|i| usual(i, i % 10, "x", at(i))).collect::<Vec<_>>()).await;
+    let table = json!({ "name": "users", "as": "people", "columns": ["id", "n", "updated_at"], "where": "n = 3" });
+    let world = World::new(bed, json!({ "tables": [table] }));
+    assert_eq!(world.run().await.rows_inserted, 10);
+    assert_eq!(world.query("SELECT name FROM pragma_table_info('people')").len(), 3);
+    world.bed.insert(&shape, &[usual(100, 3, "x", at(100)), usual(101, 4, "x", at(101))]).await;
+    assert_eq!(world.run().await.rows_inserted, 1);
+    world.end().await;
+}

@@ -1,0 +1,156 @@
+//! Killing a real process, at many points of a first load and of an incremental run: whatever is left, the next run
+//! makes the target equal to the source.
+//!
+//! The process that is killed is this test binary itself, started again to run [`victim`] alone.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, Observer};
+
+use super::bed::{Bed, Shape};
+use super::world::{World, at, handle, query, row, usual};
+
+/// The options of the process to be killed, as JSON.
+const OPTIONS: &str = "DATA_SYNC_TEST_VICTIM";
+
+/// Points at which a process is killed, for each kind of run and each server.
+const POINTS: u32 = 20;
+
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: Event) {}
+}
+
+/// One run in a process of its own. Does nothing unless started by the tests below.
+#[tokio::test]
+#[ignore = "is run by the crash tests in a process of its own"]
+async fn victim() {
+    let Ok(options) = std::env::var(OPTIONS) else { return };
+    let options: Value = serde_json::from_str(&options).unwrap();
+    handle(&options, Arc::new(Silent)).sync(None, CancellationToken::new()).await.unwrap();
+}
+
+fn start_victim(options: &Value) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tests::crash::victim", "--ignored"])
+        .env(OPTIONS, options.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// How long an undisturbed process takes with these options.
+fn time_victim(options: &Value) -> Duration {
+    let started = Instant::now();
+    assert!(start_victim(options).wait().unwrap().success(), "an undisturbed run succeeds");
+    started.elapsed()
+}
+
+fn options_of(world: &World, batch_size: usize) -> Value {
+    json!({ "source": world.bed.source(), "database": world.path(), "batch_size": batch_size })
+}
+
+/// Kills a process after `wait` and checks that what it left agrees with itself. Says whether the kill hit it alive.
+fn kill_after(world: &World, options: &Value, wait: Duration) -> bool {
+    let mut victim = start_victim(options);
+    std::thread::sleep(wait);
+    let alive = victim.try_wait().unwrap().is_none();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let tables = query(&world.path(), "SELECT count(*) FROM sqlite_schema WHERE name = 'tmp_data_sync_state'");
+    if tables == [[Some("1".to_owned())]] {
+        let counted = query(&world.path(), "SELECT record_count FROM tmp_data_sync_state WHERE target_table = 'users'");
+        if let Some(counted) = counted.first() {
+            let there = query(&world.path(), "SELECT count(*) FROM users");
+            assert_eq!(counted, &there[0], "the counter and the rows are of one transaction");
+        }
+    }
+    alive
+}
+
+fn remove_target(world: &World) {
+    for suffix in ["", "-wal", "-shm"] {
+        let path = format!("{}{suffix}", world.path().display());
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+}
+
+async fn first_load_survives(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    let rows: Vec<_> = (0..20_000).map(|i| usual(i, i, "some text that takes a little room", at(i % 77))).collect();
+    bed.insert(&shape, &rows).await;
+    let world = World::new(bed, json!({}));
+    let options = options_of(&world, 50);
+    let whole = time_victim(&options);
+    let mut hits = 0;
+    for point in 0..POINTS {
+        remove_target(&world);
+        hits += u32::from(kill_after(&world, &options, whole * point / POINTS));
+        world.bed.update(&shape, &row([("id", i64::from(point * 7).into())]), &row([("updated_at", at(1_000 + i64::from(point)))])).await;
+        world.run().await;
+        world.assert_equal(&shape).await;
+    }
+    assert!(hits >= POINTS / 2, "only {hits} of {POINTS} kills came in time");
+    world.end().await;
+}
+
+async fn incremental_run_survives(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..1_000).map(|i| usual(i, i, "x", at(i % 77))).collect::<Vec<_>>()).await;
+    let world = World::new(bed, json!({ "deletes": "hard", "delete_limit": 1 }));
+    let mut options = options_of(&world, 20);
+    options["deletes"] = json!("hard");
+    options["delete_limit"] = json!(1);
+    world.run().await;
+    let mut whole = None;
+    let mut hits = 0;
+    for point in 0..=i64::from(POINTS) {
+        let base = 10_000 * (point + 1);
+        let rows: Vec<_> = (base..base + 3_000).map(|i| usual(i, i, "x", at(point * 10 + i % 7))).collect();
+        world.bed.insert(&shape, &rows).await;
+        world.bed.update(&shape, &row([("id", point.into())]), &row([("n", (-1).into()), ("updated_at", at(point * 10))])).await;
+        world.bed.delete(&shape, &row([("id", (500 + point).into())])).await;
+        match whole {
+            None => whole = Some(time_victim(&options)),
+            Some(whole) => {
+                let share = u32::try_from(point).unwrap();
+                hits += u32::from(kill_after(&world, &options, whole * share / POINTS));
+            }
+        }
+        world.run().await;
+        world.assert_equal(&shape).await;
+    }
+    assert!(hits >= POINTS / 2, "only {hits} of {POINTS} kills came in time");
+    world.end().await;
+}
+
+mod postgres {
+    use crate::tests::postgres_bed::beds;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn first_load() {
+        for bed in beds().await {
+            super::first_load_survives(bed).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn incremental_run() {
+        for bed in beds().await {
+            super::incremental_run_survives(bed).await;
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! PostgreSQL for the contract suite.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::mapping::time::instant_text;
+
+use super::bed::{Bed, Datum, Holds, Open, Row, Shape};
+use super::support::{self, TestDatabase};
+
+struct PostgresBed {
+    database: TestDatabase,
+    pool: PgPool,
+}
+
+/// An empty database on every server.
+pub async fn beds() -> Vec<Box<dyn Bed>> {
+    let mut beds: Vec<Box<dyn Bed>> = Vec::new();
+    for database in support::databases().await {
+        let pool = PgPoolOptions::new().max_connections(4).connect(&database.url).await.unwrap();
+        beds.push(Box::new(PostgresBed { database, pool }));
+    }
+    beds
+}
+
+fn literal(datum: &Datum) -> String {
+    match datum {
+        Datum::Null => "NULL".to_owned(),
+        Datum::Int(value) => format!("({value})"),
+        Datum::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        Datum::Instant(micros) => format!("'{}'::timestamptz", instant_text(*micros, 6)),
+    }
+}
+
+fn equals(row: &Row, between: &str) -> String {
+    let parts: Vec<String> = row.iter().map(|(name, datum)| format!("\"{name}\" = {}", literal(datum))).collect();
+    parts.join(between)
+}
+
+async fn insert(connection: &mut PgConnection, shape: &Shape, rows: &[Row]) {
+    let names: Vec<String> = shape.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    for chunk in rows.chunks(500) {
+        let values: Vec<String> = chunk
+            .iter()
+            .map(|row| {
+                let cells: Vec<String> =
+                    shape.columns.iter().map(|(name, _)| row.get(name).map_or("NULL".to_owned(), literal)).collect();
+                format!("({})", cells.join(","))
+            })
+            .collect();
+        let sql = format!("INSERT INTO \"{}\" ({}) VALUES {}", shape.name, names.join(","), values.join(","));
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.unwrap();
+    }
+}
+
+impl PostgresBed {
+    async fn execute(&self, sql: String) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Bed for PostgresBed {
+    fn source(&self) -> Value {
+        json!({ "type": "postgresql", "url": self.database.url })
+    }
+
+    async fn create(&self, shape: &Shape) {
+        let mut parts: Vec<String> = shape
+            .columns
+            .iter()
+            .map(|(name, holds)| {
+                let kind = match holds {
+                    Holds::Int => "bigint",
+                    Holds::Text => "text",
+                    Holds::Instant => "timestamptz",
+                };
+                format!("\"{name}\" {kind}")
+            })
+            .collect();
+        if !shape.key.is_empty() {
+            parts.push(format!("PRIMARY KEY (\"{}\")", shape.key.join("\", \"")));
+        }
+        self.execute(format!("CREATE TABLE \"{}\" ({})", shape.name, parts.join(", "))).await;
+    }
+
+    async fn insert(&self, shape: &Shape, rows: &[Row]) {
+        let mut transaction = self.pool.begin().await.unwrap();
+        insert(&mut transaction, shape, rows).await;
+        transaction.commit().await.unwrap();
+    }
+
+    async fn update(&self, shape: &Shape, key: &Row, change: &Row) {
+        self.execute(format!(
+            "UPDATE \"{}\" SET {} WHERE {}",
+            shape.name,
+            equals(change, ", "),
+            equals(key, " AND ")
+        ))
+        .await;
+    }
+
+    async fn delete(&self, shape: &Shape, key: &Row) {
+        self.execute(format!("DELETE FROM \"{}\" WHERE {}", shape.name, equals(key, " AND "))).await;
+    }
+
+    async fn insert_late(&self, shape: &Shape, rows: &[Row]) -> Box<dyn Open> {
+        let mut transaction = self.pool.begin().await.unwrap();
+        insert(&mut transaction, shape, rows).await;
+        Box::new(PostgresOpen(transaction))
+    }
+
+    async fn dump(&self, shape: &Shape) -> Vec<Vec<Option<String>>> {
+        let cells: Vec<String> = shape
+            .columns
+            .iter()
+            .map(|(name, holds)| match holds {
+                Holds::Int => format!("\"{name}\"::text"),
+                Holds::Text => format!("\"{name}\""),
+                Holds::Instant => {
+                    format!("to_char(\"{name}\" AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+                }
+            })
+            .collect();
+        let sql = format!("SELECT {} FROM \"{}\"", cells.join(", "), shape.name);
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap();
+        let mut dump: Vec<Vec<Option<String>>> =
+            rows.iter().map(|row| (0..shape.columns.len()).map(|column| row.get(column)).collect()).collect();
+        dump.sort();
+        dump
+    }
+
+    async fn drop_all(self: Box<Self>) {
+        self.pool.close().await;
+        drop(self.database);
+    }
+}
+
+struct PostgresOpen(sqlx::Transaction<'static, sqlx::Postgres>);
+
+#[async_trait]
+impl Open for PostgresOpen {
+    async fn commit(self: Box<Self>) {
+        self.0.commit().await.unwrap();
+    }
+}

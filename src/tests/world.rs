@@ -1,0 +1,197 @@
+//! A test's own world: one source, one target file, one handle, and everything it told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Options, Surroundings};
+use crate::engine::{DataSync, Status};
+use crate::event::{Event, Failure, Level, Observer, RunStats};
+
+use super::bed::{Bed, Datum, Row, Shape};
+
+/// Keeps what was told.
+#[derive(Default)]
+pub struct Recorder {
+    events: Mutex<Vec<Event>>,
+    /// Called with each event, from the run's own task.
+    hook: Mutex<Option<Hook>>,
+}
+
+type Hook = Box<dyn FnMut(&Event) + Send>;
+
+impl Observer for Recorder {
+    fn event(&self, event: Event) {
+        if let Some(hook) = &mut *self.hook.lock().unwrap() {
+            hook(&event);
+        }
+        self.events.lock().unwrap().push(event);
+    }
+}
+
+/// One source, one target, one handle.
+pub struct World {
+    pub bed: Box<dyn Bed>,
+    pub sync: DataSync,
+    pub recorder: Arc<Recorder>,
+    directory: tempfile::TempDir,
+    options: Value,
+}
+
+impl World {
+    /// A world with these options; `database` and a patient `retry` are given.
+    pub fn new(bed: Box<dyn Bed>, options: Value) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Arc::new(Recorder::default());
+        let sync = Self::handle(bed.as_ref(), &directory.path().join("replica.sqlite"), &options, &recorder);
+        Self { bed, sync, recorder, directory, options }
+    }
+
+    fn handle(bed: &dyn Bed, path: &std::path::Path, options: &Value, recorder: &Arc<Recorder>) -> DataSync {
+        let mut all =
+            json!({ "source": bed.source(), "database": path, "retry": { "base_ms": 10, "max_ms": 50 } });
+        let given = options.as_object().unwrap().clone();
+        all.as_object_mut().unwrap().extend(given);
+        let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(recorder);
+        handle(&all, observer)
+    }
+
+    /// Gives up the handle and makes a new one, as a new process would, with other options on top.
+    pub async fn restart(&mut self, options: Value) {
+        self.sync.stop().await;
+        self.options.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        self.sync = Self::handle(self.bed.as_ref(), &self.path(), &self.options, &self.recorder);
+    }
+
+    /// A second handle on the same target and source.
+    pub fn second(&self) -> DataSync {
+        Self::handle(self.bed.as_ref(), &self.path(), &self.options, &Arc::default())
+    }
+
+    /// The target file.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("replica.sqlite")
+    }
+
+    /// Runs; panics on failure.
+    pub async fn run(&self) -> RunStats {
+        self.sync.sync(None, CancellationToken::new()).await.unwrap_or_else(|failure| panic!("{failure:?}"))
+    }
+
+    /// Runs and expects a failure.
+    pub async fn fail(&self) -> Failure {
+        self.sync.sync(None, CancellationToken::new()).await.expect_err("the run was to fail")
+    }
+
+    /// Runs and gives up as soon as `when` says so.
+    pub async fn run_until(&self, mut when: impl FnMut(&Event) -> bool + Send + 'static) -> Result<RunStats, Failure> {
+        let cancel = CancellationToken::new();
+        let token = cancel.clone();
+        *self.recorder.hook.lock().unwrap() = Some(Box::new(move |event| {
+            if when(event) {
+                token.cancel();
+            }
+        }));
+        let outcome = self.sync.sync(None, cancel).await;
+        *self.recorder.hook.lock().unwrap() = None;
+        outcome
+    }
+
+    /// Where the replica stands.
+    pub async fn status(&self) -> Status {
+        self.sync.status().await.unwrap()
+    }
+
+    /// The lines that were logged, of `level` and above.
+    pub fn log(&self, least: Level) -> Vec<String> {
+        let events = self.recorder.events.lock().unwrap();
+        let lines = events.iter().filter_map(|event| match event {
+            Event::Log { level, message } if *level >= least => Some(message.clone()),
+            _ => None,
+        });
+        lines.collect()
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.recorder.events.lock().unwrap().clone()
+    }
+
+    /// Asks the target file.
+    pub fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        query(&self.path(), sql)
+    }
+
+    /// Panics unless the target's table equals the source's, cell by cell, and the counter is right.
+    pub async fn assert_equal(&self, shape: &Shape) {
+        self.assert_equal_as(shape, shape.name).await;
+    }
+
+    /// The same for a table that has another name in the target.
+    pub async fn assert_equal_as(&self, shape: &Shape, target: &str) {
+        let columns: Vec<String> = shape.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let mut there = self.query(&format!("SELECT {} FROM \"{target}\"", columns.join(", ")));
+        there.sort();
+        let source = self.bed.dump(shape).await;
+        if there != source {
+            let missing: Vec<_> = source.iter().filter(|row| there.binary_search(row).is_err()).take(5).collect();
+            let extra: Vec<_> = there.iter().filter(|row| source.binary_search(row).is_err()).take(5).collect();
+            panic!("{target}: {} rows, {} at the source; missing {missing:?}, extra {extra:?}", there.len(), source.len());
+        }
+        let count = self.status().await.table_map[target].record_count;
+        assert_eq!(count, there.len() as u64, "recordCount of {target}");
+    }
+
+    /// Ends the world.
+    pub async fn end(self) {
+        self.sync.stop().await;
+        let integrity = query(&self.path(), "PRAGMA integrity_check");
+        assert_eq!(integrity, [[Some("ok".to_owned())]]);
+        self.bed.drop_all().await;
+    }
+}
+
+/// A handle with these options.
+pub fn handle(options: &Value, observer: Arc<dyn Observer>) -> DataSync {
+    let options = Options::parse(options).unwrap_or_else(|error| panic!("{error:?}"));
+    DataSync::new(options, Surroundings::of_process(), observer)
+}
+
+/// Asks a SQLite file; every cell as text.
+pub fn query(path: &std::path::Path, sql: &str) -> Vec<Vec<Option<String>>> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let width = statement.column_count();
+    let rows = statement.query_map([], |row| {
+        (0..width)
+            .map(|column| {
+                Ok(match row.get_ref(column)? {
+                    rusqlite::types::ValueRef::Null => None,
+                    rusqlite::types::ValueRef::Integer(value) => Some(value.to_string()),
+                    rusqlite::types::ValueRef::Real(value) => Some(format!("{value:?}")),
+                    rusqlite::types::ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+                    rusqlite::types::ValueRef::Blob(blob) => Some(crate::batch::hex(blob)),
+                })
+            })
+            .collect()
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// A row.
+pub fn row<const N: usize>(cells: [(&'static str, Datum); N]) -> Row {
+    BTreeMap::from(cells)
+}
+
+/// A row of `Shape::usual`.
+pub fn usual(id: i64, n: i64, name: &str, updated_at: Datum) -> Row {
+    row([("id", id.into()), ("n", n.into()), ("name", name.into()), ("updated_at", updated_at)])
+}
+
+/// A moment in the past: `seconds` after 2026-01-01T00:00:00Z.
+pub fn at(seconds: i64) -> Datum {
+    Datum::Instant((1_767_225_600 + seconds) * 1_000_000)
+}
