@@ -63,7 +63,7 @@ pub fn compare(plan: &mut Plan, state: &TableState, policy: SchemaDrift) -> Resu
         (0..plan.replica.columns.len()).filter(|&index| !kept(&plan.replica.columns[index].name)).collect();
     let steps = if rebuild || new.is_empty() { Vec::new() } else { vec![Ddl::AddColumns(new)] };
     let refill = !rebuild && !added.is_empty();
-    Ok(Drift { steps, refill, rebuild, changes })
+    Ok(Drift { changes, steps, refill, rebuild })
 }
 
 fn changes(plan: &Plan, state: &TableState) -> Vec<SchemaChange> {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Options, SourceConfig, Surroundings, TargetConfig};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Failure, Fault, Level, Observer, RunStats};
+use crate::event::{Event, Failure, Level, Observer, RunStats};
 use crate::source::{self, Limits, Source};
 use crate::target::Target;
 use crate::target::sqlite::SqliteTarget;
@@ -314,10 +314,10 @@ impl Inner {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(connected);
     }
 
-    /// Tells of a run that ended by itself.
+    /// Tells of a run that a panic ended.
     fn fail(&self, error: Error) -> Failure {
         self.reporter.log(Level::Error, &error);
-        let failure = Failure { first: Fault::from(&error), stats: None, errors: vec![Fault::from(&error)] };
+        let failure = run::failure(&[error], None);
         self.reporter.event(Event::SyncError(failure.clone()));
         failure
     }

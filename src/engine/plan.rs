@@ -245,16 +245,13 @@ fn choose_mode(
     }
     let tracked = match (&wishes.track_column, &options.track_column) {
         (Some(columns), _) => Some(configured_track(table, target, columns)?),
-        (None, Some(columns)) => match configured_track(table, target, columns) {
-            Ok(track) => Some(track),
-            Err(_) => {
-                hints.push((
-                    Level::Warn,
-                    format!("Table {target} can't be tracked by '{}' as track_column says", columns.join("', '")),
-                ));
-                default_track(table, target, wishes, hints)
-            }
-        },
+        (None, Some(columns)) => configured_track(table, target, columns).ok().or_else(|| {
+            hints.push((
+                Level::Warn,
+                format!("Table {target} can't be tracked by '{}' as track_column says", columns.join("', '")),
+            ));
+            default_track(table, target, wishes, hints)
+        }),
         (None, None) => default_track(table, target, wishes, hints),
     };
     match (wishes.mode, tracked) {

@@ -67,7 +67,7 @@ impl Run<'_> {
         let hidden = if matches!(range, Range::ByTrack { .. }) { 2 } else { 0 };
         let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
         if phase == Phase::Snapshot && progress.estimated_rows.is_none() {
-            progress.estimated_rows = self.source.estimate(&plan).await?;
+            progress.estimated_rows = self.control.or_end(self.source.estimate(&plan)).await?;
         }
         let (mut sink, mut incoming) = source::channel(work.replica.columns.len() + hidden, plan.batch_size);
         let Run { source, target, control, reporter, .. } = self;

@@ -56,11 +56,13 @@ impl Reporter {
         }
     }
 
-    /// Logs a line that is true of every run only the first time.
-    pub fn log_once(&self, level: Level, message: impl Display) {
+    /// Logs a line that is true of every run only the first time, and says whether this was it.
+    pub fn log_once(&self, level: Level, message: impl Display) -> bool {
         let message = message.to_string();
-        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone()) {
+        let is_first = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone());
+        if is_first {
             self.log(level, message);
         }
+        is_first
     }
 }

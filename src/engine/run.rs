@@ -36,6 +36,15 @@ impl Control {
         self.token.cancelled().await;
     }
 
+    /// Waits for `work`, which it drops when the run is to end. Not for what writes: a write is let finish.
+    pub async fn or_end<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.ended() => Err(self.error()),
+            outcome = work => outcome,
+        }
+    }
+
     /// Whether the run is to end.
     pub fn is_ended(&self) -> bool {
         self.token.is_cancelled()
@@ -84,10 +93,9 @@ impl<'a> Run<'a> {
         if self.moment.take().is_some() {
             self.source.end().await;
         }
-        let (tables, errors) = outcome.map_err(|error| Failure {
-            first: Fault::from(&error),
-            stats: None,
-            errors: vec![Fault::from(&error)],
+        let (tables, errors) = outcome.map_err(|error| {
+            self.log_failure(&error);
+            failure(&[error], None)
         })?;
         let stats = clock.stats(tables);
         let finished = errors.is_empty().then_some(stats.finished_at.as_str());
@@ -120,7 +128,7 @@ impl<'a> Run<'a> {
             }
             let Err(error) = outcome else { continue };
             let error = if error.kind().ends_run() { error } else { error.in_table(&table.target) };
-            self.reporter.log(Level::Error, &error);
+            self.log_failure(&error);
             let ends_run = error.kind().ends_run();
             if let Err(unsaved) = self.target.save_error(&table.full_name(), Some(&error.to_string())).await {
                 self.reporter.log(Level::Debug, format_args!("The failure could not be stored: {unsaved}"));
@@ -138,7 +146,10 @@ impl<'a> Run<'a> {
         let mut attempts = Attempts::new(self.options.retry);
         loop {
             let outcome = match self.read().await {
-                Ok(_) => select::select(self.source, config, self.options, state, self.reporter).await,
+                Ok(_) => {
+                    let selected = select::select(self.source, config, self.options, state, self.reporter);
+                    self.control.or_end(selected).await
+                }
                 Err(error) => Err(error),
             };
             match outcome {
@@ -148,17 +159,18 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn log_failure(&self, error: &Error) {
+        // What the user asked for is nothing to be alarmed about.
+        let asked = matches!(error.kind(), Kind::Aborted | Kind::Closed);
+        self.reporter.log(if asked { Level::Info } else { Level::Error }, error);
+    }
+
     /// The open consistent read, or a new one.
     pub async fn read(&mut self) -> Result<Moment> {
         if let Some(moment) = &self.moment {
             return Ok(moment.clone());
         }
-        let begun = tokio::select! {
-            biased;
-            () = self.control.ended() => Err(self.control.error()),
-            begun = self.source.begin() => begun,
-        };
-        let moment = begun?;
+        let moment = self.control.or_end(self.source.begin()).await?;
         self.epoch += 1;
         self.moment = Some(moment.clone());
         Ok(moment)

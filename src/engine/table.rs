@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::batch::{Position, Value};
-use crate::config::Deletes;
+use crate::config::{Deletes, SchemaDrift};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Level, Mode, TableStats};
-use crate::replica::{Replica, Track};
+use crate::mapping::SqliteType;
+use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::SourceType;
 use crate::source::{Lookback, Moment, Range, TrackPart};
 use crate::target::{Ddl, TablePhase, TableState, Write};
@@ -110,7 +111,8 @@ impl Run<'_> {
 
     async fn attempt(&mut self, table: &Selected, progress: &mut Progress) -> Result<()> {
         let moment = self.read().await?;
-        let described = self.source.describe(&table.name).await?.ok_or_else(|| not_found(table))?;
+        let described = self.control.or_end(self.source.describe(&table.name)).await?;
+        let described = described.ok_or_else(|| not_found(table))?;
         let existing = self.target.existing(&table.target).await?;
         if existing.is_none() && progress.state.take_if(|state| state.target == table.target).is_some() {
             self.reporter
@@ -177,7 +179,15 @@ impl Run<'_> {
             return;
         }
         let told: Vec<String> = drift.changes.iter().map(tell).collect();
-        self.reporter.log(Level::Info, format_args!("Schema of table {} changed: {}", table.target, told.join(", ")));
+        let line = format!("Schema of table {} changed: {}", table.target, told.join(", "));
+        // A frozen schema goes on to differ in the same way, run after run.
+        if self.options.schema_drift == SchemaDrift::Freeze {
+            if !self.reporter.log_once(Level::Info, line) {
+                return;
+            }
+        } else {
+            self.reporter.log(Level::Info, line);
+        }
         self.reporter.event(Event::SchemaChange { table: table.target.clone(), changes: drift.changes.clone() });
     }
 
@@ -185,10 +195,9 @@ impl Run<'_> {
         if std::mem::replace(&mut progress.announced, true) {
             return;
         }
-        let first_time = progress.state.is_none();
-        if first_time {
-            for &column in &work.replica.columns.iter().map(|column| column.source).collect::<Vec<_>>() {
-                self.hint_of_column(work, column);
+        if progress.state.is_none() {
+            for column in &work.replica.columns {
+                self.hint_of_column(&work.replica, column);
             }
         }
         if let Some(statement) = self.source.advice(&work.replica) {
@@ -208,29 +217,25 @@ impl Run<'_> {
         });
     }
 
-    fn hint_of_column(&self, work: &Work, column: usize) {
-        let table = &work.replica.target;
-        let column = &work.replica.source.columns[column];
-        let replica_column =
-            work.replica.columns.iter().find(|each| work.replica.source.columns[each.source].name == column.name);
-        let is_text = replica_column.is_some_and(|each| each.sqlite == crate::mapping::SqliteType::Text);
-        match column.kind {
-            SourceType::Decimal { .. } if is_text => self.reporter.log_once(
+    /// Says of a column what its user may not expect of its type.
+    fn hint_of_column(&self, replica: &Replica, column: &ReplicaColumn) {
+        let source = &replica.source.columns[column.source];
+        let (table, name, declared) = (&replica.target, &source.name, &source.declared);
+        let (level, line) = match source.kind {
+            SourceType::Decimal { .. } if column.sqlite == SqliteType::Text => (
                 Level::Info,
-                format_args!(
-                    "Column {table}.{} ({}) is kept as exact text, which compares as text; types: {{ {}: 'REAL' }} makes it a number",
-                    column.name, column.declared, column.name
+                format!(
+                    "Column {table}.{name} ({declared}) is kept as exact text, which compares as text; \
+                     types: {{ {name}: 'REAL' }} makes it a number"
                 ),
             ),
-            SourceType::Opaque => self.reporter.log_once(
+            SourceType::Opaque => (
                 Level::Warn,
-                format_args!(
-                    "Column {table}.{} has the type {}, which is kept as the source's own text",
-                    column.name, column.declared
-                ),
+                format!("Column {table}.{name} has the type {declared}, which is kept as the source's own text"),
             ),
-            _ => {}
-        }
+            _ => return,
+        };
+        self.reporter.log_once(level, line);
     }
 
     /// Runs schema steps that a table needs before its rows, if there are any.
@@ -271,7 +276,7 @@ impl Run<'_> {
     /// A table's state at the beginning of a load.
     async fn fresh_state(&mut self, work: &Work, phase: TablePhase, before: Option<&TableState>) -> Result<TableState> {
         let watermark = match work.replica.track {
-            Track::Columns(_) => self.source.high_water(&work.replica).await?,
+            Track::Columns(_) => self.control.or_end(self.source.high_water(&work.replica)).await?,
             Track::Whole | Track::Transaction => None,
         };
         Ok(TableState {

@@ -58,9 +58,8 @@ impl SqliteType {
 fn built_in(kind: &SourceType) -> SqliteType {
     match kind {
         SourceType::Bool | SourceType::Int => SqliteType::Integer,
-        SourceType::Float32 | SourceType::Float64 => SqliteType::Real,
         // Fifteen significant digits are what a double keeps whatever they are.
-        SourceType::Decimal { precision: Some(1..=15) } => SqliteType::Real,
+        SourceType::Float32 | SourceType::Float64 | SourceType::Decimal { precision: Some(1..=15) } => SqliteType::Real,
         SourceType::Decimal { .. }
         | SourceType::Text
         | SourceType::Uuid

@@ -23,12 +23,7 @@ struct Reset {
 }
 
 /// Makes the call `method` on `core`.
-pub async fn make(
-    core: DataSync,
-    method: &str,
-    argument: &str,
-    cancel: CancellationToken,
-) -> Result<Value, Failure> {
+pub async fn make(core: DataSync, method: &str, argument: &str, cancel: CancellationToken) -> Result<Value, Failure> {
     match method {
         "triggerSync" => {
             let Trigger { tables, dry_run } = read(argument)?;

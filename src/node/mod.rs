@@ -3,8 +3,8 @@
 //! Options, arguments, results and events cross as JSON text. Nothing here holds a JavaScript object: the listener is a
 //! weak thread-safe function, and `index.js` gives it a closure over a `WeakRef`.
 
-// The names and the by-value strings are what napi's derive needs and what JavaScript sees.
-#![allow(clippy::needless_pass_by_value)]
+// napi's derive takes strings by value. A failure is made once a call, so its size costs nothing.
+#![allow(clippy::needless_pass_by_value, clippy::result_large_err)]
 
 mod call;
 mod message;
@@ -25,9 +25,8 @@ use crate::event::Level;
 use message::{Listener, Outlet};
 
 /// One runtime for all instances of the process, whatever Worker they live in.
-static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
-    Builder::new_multi_thread().worker_threads(2).thread_name("data-sync").enable_all().build()
-});
+static RUNTIME: LazyLock<std::io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).thread_name("data-sync").enable_all().build());
 
 fn runtime() -> napi::Result<&'static Runtime> {
     RUNTIME.as_ref().map_err(|error| napi::Error::from_reason(format!("Internal error: no threads: {error}")))

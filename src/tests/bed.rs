@@ -95,6 +95,9 @@ pub trait Bed: Send + Sync {
     /// Every row as the replica must have it: cells rendered as SQLite would print them, NULL as `None`, sorted.
     async fn dump(&self, shape: &Shape) -> Vec<Vec<Option<String>>>;
 
+    /// Runs statements in the source's own language; for tests of one source.
+    async fn execute(&self, sql: &str);
+
     /// Drops the database.
     async fn drop_all(self: Box<Self>);
 }
@@ -102,6 +105,9 @@ pub trait Bed: Send + Sync {
 /// A transaction that is still open.
 #[async_trait]
 pub trait Open: Send {
+    /// Runs statements within it.
+    async fn execute(&mut self, sql: &str);
+
     /// Commits it.
     async fn commit(self: Box<Self>);
 }

@@ -15,10 +15,19 @@ struct PostgresBed {
     pool: PgPool,
 }
 
+/// An empty database of another encoding on every server.
+pub async fn beds_with(options: &str) -> Vec<Box<dyn Bed>> {
+    make(support::databases_with(options).await).await
+}
+
 /// An empty database on every server.
 pub async fn beds() -> Vec<Box<dyn Bed>> {
+    make(support::databases().await).await
+}
+
+async fn make(databases: Vec<TestDatabase>) -> Vec<Box<dyn Bed>> {
     let mut beds: Vec<Box<dyn Bed>> = Vec::new();
-    for database in support::databases().await {
+    for database in databases {
         let pool = PgPoolOptions::new().max_connections(4).connect(&database.url).await.unwrap();
         beds.push(Box::new(PostgresBed { database, pool }));
     }
@@ -55,12 +64,6 @@ async fn insert(connection: &mut PgConnection, shape: &Shape, rows: &[Row]) {
     }
 }
 
-impl PostgresBed {
-    async fn execute(&self, sql: String) {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
-    }
-}
-
 #[async_trait]
 impl Bed for PostgresBed {
     fn source(&self) -> Value {
@@ -83,7 +86,7 @@ impl Bed for PostgresBed {
         if !shape.key.is_empty() {
             parts.push(format!("PRIMARY KEY (\"{}\")", shape.key.join("\", \"")));
         }
-        self.execute(format!("CREATE TABLE \"{}\" ({})", shape.name, parts.join(", "))).await;
+        self.execute(&format!("CREATE TABLE \"{}\" ({})", shape.name, parts.join(", "))).await;
     }
 
     async fn insert(&self, shape: &Shape, rows: &[Row]) {
@@ -93,7 +96,7 @@ impl Bed for PostgresBed {
     }
 
     async fn update(&self, shape: &Shape, key: &Row, change: &Row) {
-        self.execute(format!(
+        self.execute(&format!(
             "UPDATE \"{}\" SET {} WHERE {}",
             shape.name,
             equals(change, ", "),
@@ -103,7 +106,7 @@ impl Bed for PostgresBed {
     }
 
     async fn delete(&self, shape: &Shape, key: &Row) {
-        self.execute(format!("DELETE FROM \"{}\" WHERE {}", shape.name, equals(key, " AND "))).await;
+        self.execute(&format!("DELETE FROM \"{}\" WHERE {}", shape.name, equals(key, " AND "))).await;
     }
 
     async fn insert_late(&self, shape: &Shape, rows: &[Row]) -> Box<dyn Open> {
@@ -132,6 +135,10 @@ impl Bed for PostgresBed {
         dump
     }
 
+    async fn execute(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+    }
+
     async fn drop_all(self: Box<Self>) {
         self.pool.close().await;
         drop(self.database);
@@ -142,6 +149,10 @@ struct PostgresOpen(sqlx::Transaction<'static, sqlx::Postgres>);
 
 #[async_trait]
 impl Open for PostgresOpen {
+    async fn execute(&mut self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *self.0).await.unwrap();
+    }
+
     async fn commit(self: Box<Self>) {
         self.0.commit().await.unwrap();
     }

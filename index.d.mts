@@ -1,0 +1,2 @@
+export * from './index.js';
+export { DataSyncPlugin as default } from './index.js';

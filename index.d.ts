@@ -1,0 +1,471 @@
+import { EventEmitter } from 'node:events';
+
+/** A type that a column of the target may have. */
+export type SqliteType = 'INTEGER' | 'REAL' | 'TEXT' | 'BLOB';
+
+/** A threshold for log lines; `silent` logs nothing. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/**
+ * How the connection to a database server is protected.
+ *
+ * - `disable`: never encrypted
+ * - `prefer`: encrypted when the server can; certificates are not checked
+ * - `require`: always encrypted; certificates are checked only against `ca_cert`, when given
+ * - `verify-full`: always encrypted, and the certificate must be valid for the host name
+ */
+export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-full';
+
+/** What happens to rows of the target that left the source. `soft` keeps the row and sets `_deleted_at`. */
+export type Deletes = 'none' | 'hard' | 'soft';
+
+/** What a changed schema at the source does. */
+export type SchemaDrift = 'evolve' | 'freeze' | 'fail';
+
+/** The wish for how a table is synced. `auto` decides by the columns the table has. */
+export type TableMode = 'auto' | SyncMode;
+
+/**
+ * How a table is synced.
+ *
+ * - `incremental`: new and changed rows are found by the track column
+ * - `append`: new rows are found by the track column; rows that are there are never rewritten
+ * - `full`: every run reads the whole table
+ */
+export type SyncMode = 'incremental' | 'append' | 'full';
+
+/** Which part of its life a table is in; `snapshot` until its first load is complete. */
+export type SyncPhase = 'snapshot' | 'incremental';
+
+/** A database server reached by the parts of its address. */
+export interface ServerParts {
+  /** Name or address. For PostgreSQL a path names the directory of a Unix socket. */
+  host: string;
+  /** Default: 5432 for PostgreSQL, 3306 for MySQL. */
+  port?: number | string;
+  user: string;
+  password?: string;
+  database: string;
+  /** The schema of tables that are named without one. Default for PostgreSQL: `public`. */
+  schema?: string;
+  /** Default: `prefer`. */
+  ssl?: SslMode;
+  /** Path of a PEM file with the certificate authorities to trust instead of the public ones. */
+  ca_cert?: string;
+  url?: undefined;
+}
+
+/** A database server reached by a connection URL. */
+export interface ServerUrl {
+  /** `postgresql://user:password@host:port/database`, or `mysql://…`. */
+  url: string;
+  /** The schema of tables that are named without one. Default for PostgreSQL: `public`. */
+  schema?: string;
+  /** Default: what the URL says, else `prefer`. */
+  ssl?: SslMode;
+  /** Path of a PEM file with the certificate authorities to trust instead of the public ones. */
+  ca_cert?: string;
+  host?: undefined;
+  port?: undefined;
+  user?: undefined;
+  password?: undefined;
+  database?: undefined;
+}
+
+export type PostgresqlSource = { type: 'postgresql' } & (ServerParts | ServerUrl);
+export type MysqlSource = { type: 'mysql' } & (ServerParts | ServerUrl);
+
+export interface MongodbSource {
+  type: 'mongodb';
+  /** `mongodb://…` or `mongodb+srv://…`, with the database's name. */
+  uri: string;
+}
+
+export interface TursoSource {
+  type: 'turso';
+  /** `libsql://…`, `https://…` or `http://…`. */
+  uri: string;
+  token?: string;
+}
+
+export interface StarbasedbSource {
+  type: 'starbasedb';
+  /** The address of the instance. */
+  uri: string;
+  token: string;
+}
+
+export interface D1Source {
+  type: 'd1';
+  /** An API token, or the global key together with `email`. */
+  api_key: string;
+  account_id: string;
+  database_id: string;
+  email?: string;
+  /** Another base address of the REST interface, for proxies. */
+  url?: string;
+}
+
+export interface SqliteSource {
+  type: 'sqlite';
+  /** Path of the database file. */
+  path: string;
+}
+
+/** Where rows come from. */
+export type SourceOptions =
+  | PostgresqlSource
+  | MysqlSource
+  | MongodbSource
+  | TursoSource
+  | StarbasedbSource
+  | D1Source
+  | SqliteSource;
+
+/** Where rows go: a SQLite file, or a deployed StarbaseDB. */
+export type TargetOptions = { type: 'sqlite'; path: string } | { type: 'starbasedb'; url: string; token: string };
+
+/** How failures that pass by themselves are tried again. */
+export interface RetryOptions {
+  /** Tries in all, at least 1. Default: 5. */
+  attempts?: number;
+  /** Milliseconds before the second try; doubles from there, with jitter. Default: 200. */
+  base_ms?: number;
+  /** The longest wait, in milliseconds. Default: 30000. */
+  max_ms?: number;
+}
+
+/** The wishes for one table, or for all that a pattern matches. What is absent is taken from the plugin's options. */
+export interface TableOptions {
+  /** `table`, `schema.table`, or either with `*`. */
+  name: string;
+  /** The schema, when it is not a part of `name`. */
+  schema?: string;
+  /** The table's name in the target. Default: its name at the source. */
+  as?: string;
+  /** Default: `auto`. */
+  mode?: TableMode;
+  /** The column tracked for incremental updates; of a list, the first that is not NULL. */
+  track_column?: string | string[];
+  /** The key, for views and for tables without one. */
+  primary_key?: string[];
+  /** Only these columns. Excludes `exclude_columns`. */
+  columns?: string[];
+  /** All but these columns. Excludes `columns`. */
+  exclude_columns?: string[];
+  /** A condition on the rows, as SQL of the source. */
+  where?: string;
+  /** The target's type, by the column's name at the source. */
+  types?: Record<string, SqliteType>;
+  /** Default: the plugin's `deletes`. */
+  deletes?: Deletes;
+  /** Rows per committed batch. Default: the plugin's `batch_size`. */
+  batch_size?: number;
+}
+
+/** The options of {@link DataSyncPlugin}. Every one has a default. */
+export interface DataSyncOptions {
+  /** Minutes between the starts of two scheduled runs; fractions are allowed, at least 1 second. Default: 15. */
+  sync_interval?: number;
+  /** The tables to sync; `'schema.table'` names a schema, `*` is a wildcard. Default `[]`: every base table. */
+  tables?: (string | TableOptions)[];
+  /** Rows per committed batch, a whole number from 1 to 100000. Default: 1000. */
+  batch_size?: number;
+  /**
+   * The column tracked for incremental updates; of a list, the first that is not NULL. `'xmin'` (PostgreSQL) catches
+   * every insert and update, for one scan a run. Default: `updated_at` where a table has it, else `created_at`.
+   */
+  track_column?: string | string[];
+  /** `false`: the schedule never starts, and `triggerSync` rejects with `SYNC_DISABLED`. Default: `true`. */
+  enabled?: boolean;
+  /** The SQLite target file. Default: `$STARBASEDB_DATABASE`, else `./starbasedb.sqlite`. */
+  database?: string;
+  /** Where rows go. Default: the `database` file. Excludes `database`. */
+  target?: TargetOptions;
+  /** Where rows come from. Default: the `EXTERNAL_DB_*` variables of the environment, `.dev.vars` or wrangler file. */
+  source?: SourceOptions;
+  /** The wrangler file that may hold `EXTERNAL_DB_*`. Default: `./wrangler.toml` (`.json`, `.jsonc`) when present. */
+  config?: string;
+  /** Reads `[env.NAME.vars]` of the wrangler file. Default: none. */
+  environment?: string;
+  /** Source type → target type, above the built-in table. Default: `{}`. */
+  type_map?: Record<string, SqliteType>;
+  /** Seconds that each run re-reads behind its position in a time column. Default: 300. */
+  lookback?: number;
+  /** The same for an integer column, in its own unit. Default: 10000. */
+  lookback_values?: number;
+  /** What happens to rows of the target that left the source. Default: `none`. */
+  deletes?: Deletes;
+  /** The largest share of a table, from 0 to 1, that one reconcile may delete. Default: 0.5. */
+  delete_limit?: number;
+  /** What a changed schema at the source does. Default: `evolve`. */
+  schema_drift?: SchemaDrift;
+  /** How MySQL's zero dates are stored: as the source's text, or as NULL. Default: `text`. */
+  zero_dates?: 'text' | 'null';
+  /** Seconds after which a run is logged as slow. Default: 30. */
+  slow_sync_warning?: number;
+  /** Seconds that connecting may take. Default: 10. */
+  connect_timeout?: number;
+  /** Seconds that the source may stay silent. Default: 300. */
+  query_timeout?: number;
+  /** How failures that pass by themselves are tried again; may be given in part. */
+  retry?: RetryOptions;
+  /** The least urgent level that is logged. Default: `info`. */
+  log_level?: LogLevel;
+}
+
+/** What a run did for one table. */
+export interface TableStats {
+  mode: SyncMode;
+  /** Rows the source sent. */
+  rowsRead: number;
+  /** Rows that are new in the target. */
+  rowsInserted: number;
+  /** Rows of the target that really changed; a re-read row that is equal counts 0. */
+  rowsUpdated: number;
+  /** Rows of the target that were deleted, or marked as deleted. */
+  rowsDeleted: number;
+  /** Bytes of row data the source sent. */
+  bytesRead: number;
+  /** Milliseconds. */
+  durationMs: number;
+}
+
+/** What a run did. The counts are sums over its tables. */
+export interface SyncStats {
+  /** ISO 8601, UTC. */
+  startedAt: string;
+  /** ISO 8601, UTC. */
+  finishedAt: string;
+  /** Milliseconds. */
+  durationMs: number;
+  rowsRead: number;
+  rowsInserted: number;
+  rowsUpdated: number;
+  rowsDeleted: number;
+  bytesRead: number;
+  /** By the table's name in the target. */
+  tables: Record<string, TableStats>;
+}
+
+/** What a run would do for one table. */
+export interface TablePlan {
+  /** The table at the source, as `schema.table`. */
+  source: string;
+  mode: SyncMode;
+  phase: SyncPhase;
+  trackColumns: string[];
+  primaryKey: string[];
+  /** The statements that would run on the target before the first row. */
+  ddl: string[];
+  /** Roughly how many rows the source holds, when it knows. */
+  estimatedRows: number | null;
+}
+
+/** What `triggerSync(…, { dryRun: true })` found. Nothing was written. */
+export interface DryRun {
+  dryRun: true;
+  /** By the table's name in the target. */
+  tables: Record<string, TablePlan>;
+}
+
+/** Where one table stands. */
+export interface TableStatus {
+  /** The position as text: the track value, or the key while the first load is under way; `null` before the first row. */
+  lastValue: string | null;
+  /** Rows in the target table. */
+  recordCount: number;
+  mode: SyncMode;
+  phase: SyncPhase;
+  /** The end of the last run in which the table succeeded: ISO 8601, UTC. */
+  lastSyncTime: string | null;
+  /** The message of the last failure; `null` after a success. */
+  lastError: string | null;
+  /** Rows whose track column is NULL. */
+  nullTracked: number;
+}
+
+/** Where everything stands, read from the target. */
+export interface SyncStatus {
+  /** The end of the last successful run: ISO 8601, UTC. */
+  lastSyncTime: string | null;
+  isRunning: boolean;
+  /** By the table's name in the target. */
+  tableMap: Record<string, TableStatus>;
+}
+
+/** One difference between a table's schema now and at the last run. */
+export interface SchemaChange {
+  kind: 'columnAdded' | 'columnDropped' | 'columnRetyped' | 'keyChanged';
+  /** The column at the source; `null` when the key as a whole changed. */
+  column: string | null;
+  /** The type before, as the source printed it. */
+  from: string | null;
+  /** The type now, as the source prints it. */
+  to: string | null;
+}
+
+/** The values of {@link DataSyncError.code}. */
+export type DataSyncErrorCode =
+  /** The configuration (options, environment, wrangler file) can't be used. */
+  | 'CONFIG'
+  /** The source could not be reached. */
+  | 'CONNECT'
+  /** The source or the target refused the credentials. */
+  | 'AUTH'
+  /** A table named by the user is not in the source. */
+  | 'TABLE_NOT_FOUND'
+  /** A type override names something impossible. */
+  | 'TYPE_MAP'
+  /** The shape of a table at one side doesn't allow what was asked. */
+  | 'SCHEMA'
+  /** Reading from the source failed. */
+  | 'SOURCE_READ'
+  /** Writing to the target failed. */
+  | 'TARGET_WRITE'
+  /** Somebody else holds the target. */
+  | 'TARGET_BUSY'
+  /** The source asks to come back later. */
+  | 'RATE_LIMITED'
+  /** The target's state belongs to another source. */
+  | 'SOURCE_CHANGED'
+  /** A reconcile would delete a larger share of a table than `delete_limit` allows. */
+  | 'DELETE_LIMIT'
+  /** The plugin is switched off by `enabled: false`. */
+  | 'SYNC_DISABLED'
+  /** The caller's `AbortSignal` ended the call. */
+  | 'ABORTED'
+  /** The plugin was stopped while the call was waiting or running. */
+  | 'CLOSED'
+  /** A defect of this package. */
+  | 'INTERNAL';
+
+/** What a call rejects with and what `syncError` tells. Holds no secret and no row value. */
+export class DataSyncError extends Error {
+  constructor(message: string, details?: Partial<Omit<DataSyncError, keyof Error>> & { cause?: string | null });
+  readonly name: 'DataSyncError';
+  readonly code: DataSyncErrorCode;
+  /** The table's name in the target, when the failure belongs to one. */
+  readonly table: string | null;
+  /** What happened below; the message ends with it. */
+  readonly cause: string | null;
+  /** Whether the same call may succeed later without any change. */
+  readonly retryable: boolean;
+  /** What the run did all the same. */
+  readonly stats: SyncStats | null;
+  /** One per failed table. */
+  readonly errors: DataSyncError[];
+}
+
+/** The events by name, with what their listeners are given. */
+export interface SyncEvents {
+  /** A run has found its tables, named as in the target. */
+  syncStart: [event: { tables: string[] }];
+  /** A table's turn has come. */
+  tableStart: [event: { table: string; mode: SyncMode; phase: SyncPhase }];
+  /** Rows were committed; at most 10 times a second. */
+  progress: [
+    event: {
+      table: string;
+      phase: SyncPhase;
+      /** Rows read in this run so far. */
+      rows: number;
+      /** Roughly how many there will be, when known. */
+      estimatedRows: number | null;
+      /** Since the table's start. */
+      rowsPerSecond: number;
+    },
+  ];
+  /** A table is in sync. */
+  tableComplete: [event: { table: string } & TableStats];
+  /** A table's schema at the source differs from the last run's. */
+  schemaChange: [event: { table: string; changes: SchemaChange[] }];
+  /** A log line. */
+  log: [event: { level: Exclude<LogLevel, 'silent'>; message: string }];
+  /** A run ended and every table is in sync. */
+  syncComplete: [stats: SyncStats];
+  /** A run ended and something failed. Without a listener it is only logged. */
+  syncError: [error: DataSyncError];
+}
+
+/** A listener of the event `E`. One that throws, or whose promise rejects, is reported on stderr and harms no run. */
+export type SyncListener<E extends keyof SyncEvents> = (...args: SyncEvents[E]) => unknown;
+
+/** What `triggerSync` takes beside the tables. */
+export interface TriggerOptions {
+  /** Ends the call after the batch in hand; it then rejects with `ABORTED`. */
+  signal?: AbortSignal;
+  /** Plans, and writes nothing. Default: `false`. */
+  dryRun?: boolean;
+}
+
+/**
+ * Keeps a SQLite replica of tables that live in another database.
+ *
+ * A started schedule and a pending promise keep the process alive; an idle instance does not.
+ */
+export class DataSyncPlugin extends EventEmitter {
+  /**
+   * Validates the options and does no I/O.
+   *
+   * @throws {TypeError} an unknown option or a value of a wrong type, with `code` `CONFIG` or `TYPE_MAP`
+   * @throws {RangeError} an impossible value, with `code` `CONFIG` or `TYPE_MAP`
+   */
+  constructor(options?: DataSyncOptions);
+
+  readonly name: 'dataSync';
+  readonly opts: { requiresAuth: boolean };
+  readonly pathPrefix: '/data-sync';
+
+  /**
+   * Starts the schedule; StarbaseDB calls it. Resolves at once, whatever the first run will bring.
+   *
+   * @param app StarbaseDB's Hono app
+   */
+  register(app?: unknown): Promise<void>;
+
+  /** Starts the schedule: a run at once, then one every `sync_interval`. Without effect when it has started. */
+  start(): void;
+
+  /** Lets the batch in hand commit, then ends the schedule. Waiting calls reject with `CLOSED`. */
+  stop(): Promise<void>;
+
+  /** Reads from the target where everything stands; right after a restart and from another process, too. */
+  getSyncStatus(): Promise<SyncStatus>;
+
+  /**
+   * Runs a sync now. A trigger during a run waits for it, and waiting triggers are merged.
+   *
+   * @param tables names as in the option `tables`; all when absent or empty
+   * @throws {DataSyncError} when a table failed; the others are in sync all the same
+   */
+  triggerSync(tables?: readonly string[] | null, options?: TriggerOptions & { dryRun?: false }): Promise<SyncStats>;
+  triggerSync(
+    tables: readonly string[] | null | undefined,
+    options: TriggerOptions & { dryRun: true },
+  ): Promise<DryRun>;
+  triggerSync(tables?: readonly string[] | null, options?: TriggerOptions): Promise<SyncStats | DryRun>;
+
+  /**
+   * Forgets where a table stands, so that the next run loads it anew.
+   *
+   * @param table its name in the target; all tables when absent
+   */
+  resetSyncState(table?: string): Promise<void>;
+
+  /** Sets the least urgent level that is logged. */
+  setLogLevel(level: LogLevel): void;
+
+  on<E extends keyof SyncEvents>(event: E, listener: SyncListener<E>): this;
+  once<E extends keyof SyncEvents>(event: E, listener: SyncListener<E>): this;
+  off<E extends keyof SyncEvents>(event: E, listener: SyncListener<E>): this;
+  addListener<E extends keyof SyncEvents>(event: E, listener: SyncListener<E>): this;
+  removeListener<E extends keyof SyncEvents>(event: E, listener: SyncListener<E>): this;
+  prependListener<E extends keyof SyncEvents>(event: E, listener: SyncListener<E>): this;
+  prependOnceListener<E extends keyof SyncEvents>(event: E, listener: SyncListener<E>): this;
+
+  /** The same as {@link DataSyncPlugin.stop}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export default DataSyncPlugin;
