@@ -46,13 +46,17 @@ pub fn push_time(out: &mut Vec<u8>, micros: i64, digits: u8) {
     // Both fit: a remainder below a million, and what is left of a day's seconds after the wrap.
     let fraction = u32::try_from(micros % 1_000_000).unwrap_or(0);
     let seconds = u32::try_from(seconds % 360_000).unwrap_or(0);
-    let [h1, h0] = pair(seconds / 3600);
-    let [m1, m0] = pair(seconds / 60 % 60);
-    let [s1, s0] = pair(seconds % 60);
-    let [a, b] = pair(fraction / 10_000);
-    let [c, d] = pair(fraction / 100);
-    let [e, f] = pair(fraction);
-    let text = [h1, h0, b':', m1, m0, b':', s1, s0, b'.', a, b, c, d, e, f];
+    let mut text = *b"00:00:00.000000";
+    for (at, value) in [
+        (0, seconds / 3600),
+        (3, seconds / 60 % 60),
+        (6, seconds % 60),
+        (9, fraction / 10_000),
+        (11, fraction / 100),
+        (13, fraction),
+    ] {
+        text[at..at + 2].copy_from_slice(&pair(value));
+    }
     let length = if digits == 0 { 8 } else { 9 + usize::from(digits.min(6)) };
     out.extend_from_slice(&text[..length]);
 }
@@ -63,7 +67,7 @@ pub fn push_offset(out: &mut Vec<u8>, seconds_east: i32) {
     let [h1, h0] = pair(distance / 3600);
     let [m1, m0] = pair(distance / 60 % 60);
     out.extend_from_slice(&[if seconds_east < 0 { b'-' } else { b'+' }, h1, h0, b':', m1, m0]);
-    if distance % 60 != 0 {
+    if !distance.is_multiple_of(60) {
         let [s1, s0] = pair(distance % 60);
         out.extend_from_slice(&[b':', s1, s0]);
     }

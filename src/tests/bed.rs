@@ -57,12 +57,7 @@ impl Shape {
     pub fn usual(name: &'static str) -> Self {
         Self {
             name,
-            columns: vec![
-                ("id", Holds::Int),
-                ("n", Holds::Int),
-                ("name", Holds::Text),
-                ("updated_at", Holds::Instant),
-            ],
+            columns: vec![("id", Holds::Int), ("n", Holds::Int), ("name", Holds::Text), ("updated_at", Holds::Instant)],
             key: vec!["id"],
         }
     }

@@ -114,7 +114,10 @@ async fn only_changed_rows_count(bed: Box<dyn Bed>) {
     let world = World::new(bed, json!({}));
     world.run().await;
     for id in [3, 500] {
-        world.bed.update(&shape, &row([("id", id.into())]), &row([("n", (-1).into()), ("updated_at", at(2_000))])).await;
+        world
+            .bed
+            .update(&shape, &row([("id", id.into())]), &row([("n", (-1).into()), ("updated_at", at(2_000))]))
+            .await;
     }
     world.bed.insert(&shape, &[usual(5_000, 1, "new", at(2_000))]).await;
     let stats = world.run().await;
@@ -239,7 +242,12 @@ async fn an_update_inside_the_lookback(bed: Box<dyn Bed>) {
 async fn a_composite_text_key(bed: Box<dyn Bed>) {
     let shape = Shape {
         name: "places",
-        columns: vec![("country", Holds::Text), ("town", Holds::Text), ("n", Holds::Int), ("updated_at", Holds::Instant)],
+        columns: vec![
+            ("country", Holds::Text),
+            ("town", Holds::Text),
+            ("n", Holds::Int),
+            ("updated_at", Holds::Instant),
+        ],
         key: vec!["country", "town"],
     };
     bed.create(&shape).await;
@@ -253,7 +261,8 @@ async fn a_composite_text_key(bed: Box<dyn Bed>) {
     let world = World::new(bed, json!({ "batch_size": 7 }));
     world.run().await;
     world.assert_equal(&shape).await;
-    let more: Vec<_> = countries.iter().flat_map(|c| (80..120).map(move |i| place(c, &format!("Town {i}"), i, 2))).collect();
+    let more: Vec<_> =
+        countries.iter().flat_map(|c| (80..120).map(move |i| place(c, &format!("Town {i}"), i, 2))).collect();
     world.bed.insert(&shape, &more).await;
     world.run().await;
     world.assert_equal(&shape).await;
@@ -603,10 +612,14 @@ async fn a_list_of_track_columns(bed: Box<dyn Bed>) {
         row.insert("changed_at", changed);
         row
     };
-    bed.insert(&shape, &[with(1, at(1), Datum::Null), with(2, Datum::Null, at(2)), with(3, Datum::Null, Datum::Null)]).await;
+    bed.insert(&shape, &[with(1, at(1), Datum::Null), with(2, Datum::Null, at(2)), with(3, Datum::Null, Datum::Null)])
+        .await;
     let world = World::new(bed, json!({ "track_column": ["changed_at", "updated_at"] }));
     world.run().await;
-    world.bed.insert(&shape, &[with(4, at(4), Datum::Null), with(5, at(0), at(5)), with(6, Datum::Null, Datum::Null)]).await;
+    world
+        .bed
+        .insert(&shape, &[with(4, at(4), Datum::Null), with(5, at(0), at(5)), with(6, Datum::Null, Datum::Null)])
+        .await;
     world.run().await;
     world.assert_equal(&shape).await;
     let status = world.status().await.table_map["users"].clone();
@@ -634,7 +647,10 @@ async fn a_dry_run_writes_nothing(bed: Box<dyn Bed>) {
     let world = World::new(bed, json!({}));
     let plan = world.sync.plan(None).await.unwrap();
     let users = &plan.tables["users"];
-    assert_eq!((users.mode, users.phase, users.primary_key.join(",").as_str()), (Mode::Incremental, Phase::Snapshot, "id"));
+    assert_eq!(
+        (users.mode, users.phase, users.primary_key.join(",").as_str()),
+        (Mode::Incremental, Phase::Snapshot, "id")
+    );
     assert_eq!(users.track_columns, ["updated_at"]);
     assert!(users.ddl[0].starts_with("CREATE TABLE \"users\""), "{users:?}");
     assert!(!world.path().exists());

@@ -98,7 +98,14 @@ async fn first_load_survives(bed: Box<dyn Bed>) {
     for point in 0..POINTS {
         remove_target(&world);
         hits += u32::from(kill_after(&world, &options, whole * point / POINTS));
-        world.bed.update(&shape, &row([("id", i64::from(point * 7).into())]), &row([("updated_at", at(1_000 + i64::from(point)))])).await;
+        world
+            .bed
+            .update(
+                &shape,
+                &row([("id", i64::from(point * 7).into())]),
+                &row([("updated_at", at(1_000 + i64::from(point)))]),
+            )
+            .await;
         world.run().await;
         world.assert_equal(&shape).await;
     }
@@ -121,7 +128,10 @@ async fn incremental_run_survives(bed: Box<dyn Bed>) {
         let base = 10_000 * (point + 1);
         let rows: Vec<_> = (base..base + 3_000).map(|i| usual(i, i, "x", at(point * 10 + i % 7))).collect();
         world.bed.insert(&shape, &rows).await;
-        world.bed.update(&shape, &row([("id", point.into())]), &row([("n", (-1).into()), ("updated_at", at(point * 10))])).await;
+        world
+            .bed
+            .update(&shape, &row([("id", point.into())]), &row([("n", (-1).into()), ("updated_at", at(point * 10))]))
+            .await;
         world.bed.delete(&shape, &row([("id", (500 + point).into())])).await;
         match whole {
             None => whole = Some(time_victim(&options)),

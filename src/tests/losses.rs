@@ -31,7 +31,10 @@ async fn infinity_freezes_nothing() {
         .await;
         let world = World::new(bed, json!({}));
         world.run().await;
-        assert_eq!(cell(&world, "SELECT group_concat(updated_at) FROM t WHERE id IN (2, 3)"), text("infinity,-infinity"));
+        assert_eq!(
+            cell(&world, "SELECT group_concat(updated_at) FROM t WHERE id IN (2, 3)"),
+            text("infinity,-infinity")
+        );
         world.bed.execute("INSERT INTO t VALUES (5, '2026-02-01'), (6, 'infinity')").await;
         assert_eq!(world.run().await.rows_inserted, 2);
         world.bed.execute("INSERT INTO t VALUES (7, '2026-02-02')").await;
@@ -103,14 +106,20 @@ async fn a_schema_that_changes() {
 
         world.bed.execute("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (n, id)").await;
         world.run().await;
-        assert_eq!(cell(&world, "SELECT group_concat(name) FROM pragma_table_info('t') WHERE pk > 0 ORDER BY pk"), text("id,n"));
+        assert_eq!(
+            cell(&world, "SELECT group_concat(name) FROM pragma_table_info('t') WHERE pk > 0 ORDER BY pk"),
+            text("id,n")
+        );
         world.bed.execute("INSERT INTO t (id, n) VALUES (502, 'x')").await;
         assert_eq!(world.run().await.rows_inserted, 1);
         let told = world.events().into_iter().filter(|event| matches!(event, Event::SchemaChange { .. })).count();
         assert_eq!(told, 3);
 
         world.restart(json!({ "schema_drift": "freeze" })).await;
-        world.bed.execute("ALTER TABLE t ADD COLUMN later int; INSERT INTO t (id, n, later) VALUES (503, 'y', 1)").await;
+        world
+            .bed
+            .execute("ALTER TABLE t ADD COLUMN later int; INSERT INTO t (id, n, later) VALUES (503, 'y', 1)")
+            .await;
         assert_eq!(world.run().await.rows_inserted, 1);
         assert_eq!(cell(&world, "SELECT count(*) FROM pragma_table_info('t') WHERE name = 'later'"), text("0"));
         world.restart(json!({ "schema_drift": "fail" })).await;
@@ -192,7 +201,10 @@ async fn views_partitions_and_children() {
         world.run().await;
         let seen = world.status().await.table_map["seen"].clone();
         assert_eq!((seen.mode, seen.record_count), (Mode::Incremental, 50));
-        world.bed.execute("UPDATE base SET n = 500, updated_at = now() WHERE id = 60; INSERT INTO base VALUES (900, 900)").await;
+        world
+            .bed
+            .execute("UPDATE base SET n = 500, updated_at = now() WHERE id = 60; INSERT INTO base VALUES (900, 900)")
+            .await;
         let stats = world.run().await;
         assert_eq!((stats.rows_inserted, stats.rows_updated), (1, 1));
         world.restart(json!({ "tables": [{ "name": "seen", "as": "keyless" }] })).await;

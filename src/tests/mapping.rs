@@ -2,71 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::support::{self, TestDatabase};
+use super::support::{self, TestDatabase, describe, replica, rows};
 use crate::batch::{Key, Value};
-use crate::mapping::{self, SqliteType};
-use crate::replica::{Replica, ReplicaColumn, Track};
-use crate::schema::{Table, TableName};
-use crate::source::{Incoming, Range, ScanPlan, Source, channel};
+use crate::mapping::SqliteType;
+use crate::source::Range;
 
-/// The plan that copies every column, tracked by `track`.
-pub fn replica(table: Table, track: &[&str], types: &BTreeMap<&str, SqliteType>) -> Replica {
-    let columns: Vec<_> = table
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(source, column)| ReplicaColumn {
-            source,
-            name: column.name.clone(),
-            sqlite: mapping::map(&column.kind, &column.type_name, types.get(&*column.name).copied()).unwrap(),
-        })
-        .collect();
-    let index = |name: &str| table.column(name).unwrap_or_else(|| panic!("no column {name}"));
-    let key = table.key.iter().map(|name| index(name)).collect();
-    let track = match track {
-        [] => Track::Whole,
-        ["xmin"] => Track::Transaction,
-        names => Track::Columns(names.iter().map(|name| index(name)).collect()),
-    };
-    Replica { target: table.name.name.clone(), source: table, columns, key, track, filter: None, soft_delete: false }
-}
-
-/// What `source` says of a table in the default schema.
-pub async fn describe(source: &mut dyn Source, name: &str) -> Table {
-    let name = TableName { schema: None, name: name.to_owned() };
-    source.describe(&name).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
-}
-
-async fn drain(mut incoming: Incoming) -> Vec<Vec<Value>> {
-    let mut rows = Vec::new();
-    while let Some(batch) = incoming.next().await {
-        let all: Vec<_> = (0..batch.width()).collect();
-        rows.extend((0..batch.rows()).map(|row| batch.key(row, &all)));
-        incoming.recycle(batch);
-    }
-    rows
-}
-
-/// The rows of `range`.
-pub async fn rows(source: &mut dyn Source, replica: &Replica, range: Range) -> crate::error::Result<Vec<Vec<Value>>> {
-    let hidden = match range {
-        Range::ByTrack { .. } => replica.columns.len() + 2,
-        Range::Keys => replica.key.len(),
-        Range::KeysWithoutTrack { .. } => replica.key.len() + 1,
-        _ => replica.columns.len(),
-    };
-    let (mut sink, incoming) = channel(hidden, 3);
-    let plan = ScanPlan { replica, range, batch_size: 3 };
-    let read = async {
-        let outcome = source.scan(&plan, &mut sink).await;
-        drop(sink);
-        outcome
-    };
-    let (outcome, rows) = tokio::join!(read, drain(incoming));
-    outcome.map(|()| rows)
-}
-
-/// One row of `expression`, read as a whole table.
+/// The rows of the table `t`.
 async fn read(database: &TestDatabase, types: &BTreeMap<&str, SqliteType>) -> Vec<Vec<Value>> {
     let mut source = database.source();
     source.begin().await.unwrap();

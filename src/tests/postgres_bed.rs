@@ -96,13 +96,8 @@ impl Bed for PostgresBed {
     }
 
     async fn update(&self, shape: &Shape, key: &Row, change: &Row) {
-        self.execute(&format!(
-            "UPDATE \"{}\" SET {} WHERE {}",
-            shape.name,
-            equals(change, ", "),
-            equals(key, " AND ")
-        ))
-        .await;
+        self.execute(&format!("UPDATE \"{}\" SET {} WHERE {}", shape.name, equals(change, ", "), equals(key, " AND ")))
+            .await;
     }
 
     async fn delete(&self, shape: &Shape, key: &Row) {

@@ -1,19 +1,24 @@
-//! Fresh databases on real servers.
+//! Fresh databases on real servers, and reading their tables.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use url::Url;
 
+use crate::batch::Value;
 use crate::config::{Secret, ServerAddress, ServerConfig, SourceConfig};
-use crate::source::{Connect as _, Limits, Source, postgres::Postgres};
+use crate::mapping::{self, SqliteType};
+use crate::replica::{Replica, ReplicaColumn, Track};
+use crate::schema::{Table, TableName};
+use crate::source::{Connect as _, Incoming, Limits, Range, ScanPlan, Source, channel, postgres::Postgres};
 
 /// The variable that names the servers: URLs of a superuser, separated by whitespace.
 const SERVERS: &str = "DATA_SYNC_TEST_POSTGRES";
 
 /// Limits that a test never reaches by itself.
-pub const LIMITS: Limits = Limits { connect: Duration::from_secs(10), query: Duration::from_secs(60) };
+pub const LIMITS: Limits = Limits { connect: Duration::from_secs(10), query: Duration::from_mins(1) };
 
 /// A database of a test's own; it is dropped with this.
 pub struct TestDatabase {
@@ -81,6 +86,28 @@ impl TestDatabase {
         connection.close().await.expect("the connection closes");
     }
 
+    /// Waits until every transaction that began before is over, in other tests' databases too: they share the server's
+    /// snapshots.
+    pub async fn settle(&self) {
+        let mut connection = self.connect().await;
+        let now: i64 = sqlx::query_scalar("SELECT pg_current_xact_id()::text::int8")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a transaction's id");
+        for _ in 0..600 {
+            let over: bool = sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::int8 > $1")
+                .bind(now)
+                .fetch_one(&mut connection)
+                .await
+                .expect("a snapshot");
+            if over {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("a transaction doesn't end");
+    }
+
     /// The source, not connected yet.
     pub fn source(&self) -> Box<dyn Source> {
         Postgres.source(&self.config, LIMITS).expect("a valid configuration")
@@ -111,4 +138,61 @@ impl Drop for TestDatabase {
         });
         let _ = dropped.join();
     }
+}
+
+/// The plan that copies every column, tracked by `track`.
+pub fn replica(table: Table, track: &[&str], types: &BTreeMap<&str, SqliteType>) -> Replica {
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(source, column)| ReplicaColumn {
+            source,
+            name: column.name.clone(),
+            sqlite: mapping::map(&column.kind, &column.type_name, types.get(&*column.name).copied()).unwrap(),
+        })
+        .collect();
+    let index = |name: &str| table.column(name).unwrap_or_else(|| panic!("no column {name}"));
+    let key = table.key.iter().map(|name| index(name)).collect();
+    let track = match track {
+        [] => Track::Whole,
+        ["xmin"] => Track::Transaction,
+        names => Track::Columns(names.iter().map(|name| index(name)).collect()),
+    };
+    Replica { target: table.name.name.clone(), source: table, columns, key, track, filter: None, soft_delete: false }
+}
+
+/// What `source` says of a table in the default schema.
+pub async fn describe(source: &mut dyn Source, name: &str) -> Table {
+    let name = TableName { schema: None, name: name.to_owned() };
+    source.describe(&name).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
+}
+
+async fn drain(mut incoming: Incoming) -> Vec<Vec<Value>> {
+    let mut rows = Vec::new();
+    while let Some(batch) = incoming.next().await {
+        let all: Vec<_> = (0..batch.width()).collect();
+        rows.extend((0..batch.rows()).map(|row| batch.key(row, &all)));
+        incoming.recycle(batch);
+    }
+    rows
+}
+
+/// The rows of `range`.
+pub async fn rows(source: &mut dyn Source, replica: &Replica, range: Range) -> crate::error::Result<Vec<Vec<Value>>> {
+    let hidden = match range {
+        Range::ByTrack { .. } => replica.columns.len() + 2,
+        Range::Keys => replica.key.len(),
+        Range::KeysWithoutTrack { .. } => replica.key.len() + 1,
+        _ => replica.columns.len(),
+    };
+    let (mut sink, incoming) = channel(hidden, 3);
+    let plan = ScanPlan { replica, range, batch_size: 3 };
+    let read = async {
+        let outcome = source.scan(&plan, &mut sink).await;
+        drop(sink);
+        outcome
+    };
+    let (outcome, rows) = tokio::join!(read, drain(incoming));
+    outcome.map(|()| rows)
 }

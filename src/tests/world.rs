@@ -51,8 +51,7 @@ impl World {
     }
 
     fn handle(bed: &dyn Bed, path: &std::path::Path, options: &Value, recorder: &Arc<Recorder>) -> DataSync {
-        let mut all =
-            json!({ "source": bed.source(), "database": path, "retry": { "base_ms": 10, "max_ms": 50 } });
+        let mut all = json!({ "source": bed.source(), "database": path, "retry": { "base_ms": 10, "max_ms": 50 } });
         let given = options.as_object().unwrap().clone();
         all.as_object_mut().unwrap().extend(given);
         let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(recorder);
@@ -139,7 +138,11 @@ impl World {
         if there != source {
             let missing: Vec<_> = source.iter().filter(|row| there.binary_search(row).is_err()).take(5).collect();
             let extra: Vec<_> = there.iter().filter(|row| source.binary_search(row).is_err()).take(5).collect();
-            panic!("{target}: {} rows, {} at the source; missing {missing:?}, extra {extra:?}", there.len(), source.len());
+            panic!(
+                "{target}: {} rows, {} at the source; missing {missing:?}, extra {extra:?}",
+                there.len(),
+                source.len()
+            );
         }
         let count = self.status().await.table_map[target].record_count;
         assert_eq!(count, there.len() as u64, "recordCount of {target}");

@@ -25,12 +25,16 @@ pub fn describe(schema: &str, name: &str) -> String {
     )
 }
 
+// By `pg_inherits`, not by `pg_partition_tree`: that would lock every partition until the transaction ends.
 const DESCRIBE: &str = "
-, leaf AS (
+, part(oid) AS (
+  SELECT i.inhrelid FROM relation c JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid WHERE c.relkind = 'p'
+  UNION ALL
+  SELECT i.inhrelid FROM part p JOIN pg_catalog.pg_inherits i ON i.inhparent = p.oid
+), leaf AS (
   SELECT l.relkind, l.reltuples, l.relpages, m.amname
-  FROM relation c CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) p
-  JOIN pg_catalog.pg_class l ON l.oid = p.relid LEFT JOIN pg_catalog.pg_am m ON m.oid = l.relam
-  WHERE c.relkind = 'p' AND p.isleaf
+  FROM part p JOIN pg_catalog.pg_class l ON l.oid = p.oid LEFT JOIN pg_catalog.pg_am m ON m.oid = l.relam
+  WHERE l.relkind <> 'p'
   UNION ALL
   SELECT c.relkind, c.reltuples, c.relpages, m.amname
   FROM relation c LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam WHERE c.relkind <> 'p'

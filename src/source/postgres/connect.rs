@@ -1,4 +1,7 @@
-//! From the configuration to connection options, without a look at the process's environment.
+//! From the configuration to connection options.
+//!
+//! The driver begins with the process's environment and `~/.pgpass`; what they say of the server, the role, the database
+//! and trust is overwritten, so that only the configuration counts.
 
 use std::path::Path;
 
@@ -18,7 +21,6 @@ const APPLICATION: &str = "data-sync";
 pub fn options(config: &ServerConfig) -> Result<(PgConnectOptions, Peer)> {
     let (options, sets_ssl, sets_ca) = match &config.address {
         ServerAddress::Parts { host, port, user, password, database } => {
-            // Every setting that the driver takes from the environment is overwritten.
             let options = PgConnectOptions::new_without_pgpass()
                 .host(host)
                 .port(*port)
@@ -68,11 +70,9 @@ fn from_url(text: &str) -> Result<(PgConnectOptions, bool, bool)> {
     if url.host_str().is_none_or(str::is_empty) && !given(&["host", "hostaddr"]) {
         return Err(unusable("it names no host"));
     }
-    if let Some(url::Host::Ipv6(address)) = url.host() {
-        if !given(&["host", "hostaddr"]) {
-            // Without the brackets, which the resolver doesn't know.
-            options = options.host(&address.to_string());
-        }
+    if let (Some(url::Host::Ipv6(address)), false) = (url.host(), given(&["host", "hostaddr"])) {
+        // Without the brackets, which the resolver doesn't know.
+        options = options.host(&address.to_string());
     }
     if url.port().is_none() && !given(&["port"]) {
         options = options.port(5432);
@@ -108,12 +108,11 @@ fn protect(
     };
     Ok(match config.ssl {
         Some(Ssl::Disable) => options.ssl_mode(PgSslMode::Disable),
-        Some(Ssl::Prefer) => options.ssl_mode(PgSslMode::Prefer),
         Some(Ssl::Require) if config.ca_cert.is_some() => options.ssl_mode(PgSslMode::VerifyCa),
         Some(Ssl::Require) => options.ssl_mode(PgSslMode::Require),
         Some(Ssl::VerifyFull) => options.ssl_mode(PgSslMode::VerifyFull),
         None if sets_ssl => options,
-        None => options.ssl_mode(PgSslMode::Prefer),
+        Some(Ssl::Prefer) | None => options.ssl_mode(PgSslMode::Prefer),
     })
 }
 

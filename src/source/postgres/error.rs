@@ -69,10 +69,8 @@ pub fn connect(error: &Driver, peer: &Peer) -> Error {
 fn network(error: &io::Error, peer: &Peer) -> (String, bool) {
     let text = error.to_string();
     if text.starts_with("failed to lookup address information") {
-        return match text.contains("Temporary failure") {
-            true => (format!("getaddrinfo EAI_AGAIN {}", peer.host), true),
-            false => (format!("getaddrinfo ENOTFOUND {}", peer.host), false),
-        };
+        let passes = text.contains("Temporary failure");
+        return (format!("getaddrinfo {} {}", if passes { "EAI_AGAIN" } else { "ENOTFOUND" }, peer.host), passes);
     }
     let code = match error.kind() {
         io::ErrorKind::ConnectionRefused => "ECONNREFUSED",
@@ -134,11 +132,11 @@ impl Reading<'_> {
         match error {
             Driver::Database(error) => self.refused(error.as_ref()),
             Driver::Io(error) => {
-                let (text, _) = match error.kind() {
-                    io::ErrorKind::UnexpectedEof => ("the server closed the connection".to_owned(), true),
-                    _ => (format!("{error} ({})", self.peer), true),
-                };
-                self.failed().because(text).transient(true)
+                let failed = self.failed().transient(true);
+                match error.kind() {
+                    io::ErrorKind::UnexpectedEof => failed.because("the server closed the connection"),
+                    _ => failed.because(format!("{error} ({})", self.peer)),
+                }
             }
             error => self.failed().because(error).transient(true),
         }

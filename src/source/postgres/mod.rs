@@ -38,13 +38,15 @@ use crate::schema::{Table, TableName};
 const DEFAULT_SCHEMA: &str = "public";
 
 /// One round trip. Everything that values and comparisons depend on is pinned within the transaction, so that poolers
-/// may give it any session; limits of the role's are lifted, because a first load may take long.
+/// may give it any session; limits of the role's are lifted, because a first load may take long. A database without an
+/// encoding sends its bytes as they are: asked for UTF-8 it would refuse whole tables for one cell.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-    SET LOCAL client_encoding = 'UTF8'; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; \
+    SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; \
     SET LOCAL IntervalStyle = 'postgres'; SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = 'hex'; \
     SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
     SET LOCAL idle_in_transaction_session_timeout = 0; \
-    SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.current_setting('server_encoding')";
+    SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.set_config('client_encoding', \
+    CASE pg_catalog.current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, true)";
 
 /// The kind of source that reads PostgreSQL.
 pub struct Postgres;
@@ -98,10 +100,10 @@ impl Source for PostgresSource {
     async fn begin(&mut self) -> Result<Moment> {
         self.moment = None;
         // The server, or a pooler, may have closed an idle connection since the last run.
-        if let Some(connection) = self.connection.take() {
-            if let Ok(moment) = self.start(connection).await {
-                return Ok(moment);
-            }
+        if let Some(connection) = self.connection.take()
+            && let Ok(moment) = self.start(connection).await
+        {
+            return Ok(moment);
         }
         let connection = timeout(self.limits.connect, self.options.connect())
             .await
@@ -149,13 +151,10 @@ impl Source for PostgresSource {
         let Some(select) = self.query(plan.replica)?.range(&plan.range)? else { return Ok(Some(0)) };
         let rows = self.ask(&format!("EXPLAIN (FORMAT JSON) {}", select.sql), Some(plan.replica)).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let explained: serde_json::Value = serde_json::from_str(
-            row.try_get_raw(0)
-                .map_err(|error| self.reading(Some(plan.replica)).error(&error))?
-                .as_str()
-                .map_err(|error| self.reading(Some(plan.replica)).because(error))?,
-        )
-        .map_err(|error| self.reading(Some(plan.replica)).because(error))?;
+        // It comes as json, which is text too.
+        let answer: &str = row.try_get_unchecked(0).map_err(|error| self.reading(Some(plan.replica)).error(&error))?;
+        let explained: serde_json::Value =
+            serde_json::from_str(answer).map_err(|error| self.reading(Some(plan.replica)).because(error))?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast saturates")]
         Ok(explained.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_f64).map(|rows| rows as u64))
     }

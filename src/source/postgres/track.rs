@@ -54,9 +54,12 @@ impl Track {
             parts => {
                 let arguments: Vec<_> = parts
                     .iter()
-                    .map(|(expression, own)| match own.literal == read_as.literal {
-                        true => expression.clone(),
-                        false => format!("{expression}::{}", read_as.literal),
+                    .map(|(expression, own)| {
+                        if own.literal == read_as.literal {
+                            expression.clone()
+                        } else {
+                            format!("{expression}::{}", read_as.literal)
+                        }
                     })
                     .collect();
                 format!("COALESCE({})", arguments.join(", "))
@@ -93,8 +96,14 @@ impl Track {
         let bound = match self.read_as.wire {
             Wire::TimestampTz { .. } | Wire::Timestamp { .. } | Wire::Date => self.earlier(&floor.track, lookback)?,
             Wire::Int2 | Wire::Int4 | Wire::Int8 | Wire::Oid => match floor.track {
-                // As a bigint, which holds what lies below a smaller type's range.
-                Value::Int(value) => Some(format!("'{}'::pg_catalog.int8", less(value, lookback.values))),
+                Value::Int(value) => {
+                    let earlier = value.saturating_sub_unsigned(lookback.values);
+                    Some(match self.read_as.wire {
+                        Wire::Oid => format!("'{}'::pg_catalog.oid", earlier.max(0)),
+                        // As a bigint, which holds what lies below a smaller type's range.
+                        _ => format!("'{earlier}'::pg_catalog.int8"),
+                    })
+                }
                 _ => None,
             },
             Wire::Numeric | Wire::Float4 | Wire::Float8 => {
@@ -120,10 +129,6 @@ impl Track {
             _ => format!("({} - {seconds})", self.literal(floor)?),
         }))
     }
-}
-
-fn less(value: i64, by: u64) -> i64 {
-    value.saturating_sub_unsigned(by)
 }
 
 /// The smallest UUID of version 7 that is `lookback` older than `floor`.
