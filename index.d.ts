@@ -11,7 +11,7 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
  *
  * - `disable`: never encrypted
  * - `prefer`: encrypted when the server can; certificates are not checked
- * - `require`: always encrypted; certificates are checked only against `ca_cert`, when given
+ * - `require`: always encrypted; certificates are checked only when `ca_cert` is given, and then without the host name
  * - `verify-full`: always encrypted, and the certificate must be valid for the host name
  */
 export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-full';
@@ -44,13 +44,13 @@ export interface ServerParts {
   /** Default: 5432 for PostgreSQL, 3306 for MySQL. */
   port?: number | string;
   user: string;
-  password?: string;
+  password: string;
   database: string;
   /** The schema of tables that are named without one. Default for PostgreSQL: `public`. */
   schema?: string;
   /** Default: `prefer`. */
   ssl?: SslMode;
-  /** Path of a PEM file with the certificate authorities to trust instead of the public ones. */
+  /** Path of a PEM file with certificate authorities to trust besides the public ones. */
   ca_cert?: string;
   url?: undefined;
 }
@@ -63,7 +63,7 @@ export interface ServerUrl {
   schema?: string;
   /** Default: what the URL says, else `prefer`. */
   ssl?: SslMode;
-  /** Path of a PEM file with the certificate authorities to trust instead of the public ones. */
+  /** Path of a PEM file with certificate authorities to trust besides the public ones. */
   ca_cert?: string;
   host?: undefined;
   port?: undefined;

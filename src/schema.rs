@@ -63,7 +63,10 @@ pub enum SourceType {
         zoned: bool,
     },
     /// Anything else: the source is asked to write it as text.
-    Opaque,
+    Opaque {
+        /// Whether that is the form the README names for the type (as for an interval); the log says so of any other.
+        known: bool,
+    },
 }
 
 /// One column of a table at the source.

@@ -91,7 +91,7 @@ pub struct ServerConfig {
     pub schema: Option<String>,
     /// How the connection is protected; `None` leaves it to the URL, else to `prefer`.
     pub ssl: Option<Ssl>,
-    /// A PEM file with the certificate authorities to trust instead of the public ones.
+    /// A PEM file with certificate authorities to trust besides the public ones.
     pub ca_cert: Option<PathBuf>,
 }
 
@@ -122,7 +122,7 @@ pub enum Ssl {
     Disable,
     /// Encrypted when the server can; certificates are not checked.
     Prefer,
-    /// Always encrypted; certificates are checked only against `ca_cert`, when given.
+    /// Always encrypted; certificates are checked only when `ca_cert` is given, and then without the host name.
     Require,
     /// Always encrypted; the certificate must be valid for the host name.
     VerifyFull,

@@ -294,12 +294,6 @@ fn configured_track(table: &Table, target: &str, names: &[String]) -> Result<Tra
     }
     require_columns(table, target, "track_column", names)?;
     let columns: Vec<usize> = names.iter().filter_map(|name| table.column(name)).collect();
-    let first = &table.columns[columns[0]];
-    if let Some(other) = columns.iter().map(|&column| &table.columns[column]).find(|column| column.kind != first.kind) {
-        return Err(Error::new(Kind::Schema, format!("The track columns of table '{target}' are of different types"))
-            .because(format!("{} is {}, {} is {}", first.name, first.declared, other.name, other.declared))
-            .in_table(target));
-    }
     Ok(Track::Columns(columns))
 }
 

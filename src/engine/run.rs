@@ -93,14 +93,15 @@ impl<'a> Run<'a> {
         if self.moment.take().is_some() {
             self.source.end().await;
         }
-        let (tables, errors) = outcome.map_err(|error| {
+        let (tables, mut errors) = outcome.map_err(|error| {
             self.log_failure(&error);
             failure(&[error], None)
         })?;
         let stats = clock.stats(tables);
         let finished = errors.is_empty().then_some(stats.finished_at.as_str());
         if let Err(error) = self.target.finish_run(&self.fingerprint, finished).await {
-            return Err(failure(&[error], Some(stats)));
+            self.log_failure(&error);
+            errors.push(error);
         }
         if errors.is_empty() { Ok(stats) } else { Err(failure(&errors, Some(stats))) }
     }
@@ -130,6 +131,12 @@ impl<'a> Run<'a> {
             let error = if error.kind().ends_run() { error } else { error.in_table(&table.target) };
             self.log_failure(&error);
             let ends_run = error.kind().ends_run();
+            // An end that the user asked for is no failure of the table's.
+            let asked = matches!(error.kind(), Kind::Aborted | Kind::Closed);
+            if asked {
+                errors.push(error);
+                break;
+            }
             if let Err(unsaved) = self.target.save_error(&table.full_name(), Some(&error.to_string())).await {
                 self.reporter.log(Level::Debug, format_args!("The failure could not be stored: {unsaved}"));
             }

@@ -156,8 +156,11 @@ impl Run<'_> {
         match route {
             Route::Rebuild => self.rebuild(&work, progress).await,
             Route::Load => {
+                let over_rows = progress.state.is_some();
                 self.begin_load(&work, drift.steps, TablePhase::Snapshot, progress).await?;
-                self.load(&work, progress).await
+                self.load(&work, progress).await?;
+                // Rows that were there before may be none of this plan's, such as those of another filter.
+                if over_rows { self.reconcile(&work, progress).await } else { Ok(()) }
             }
             Route::Resume => {
                 self.prepare(&work, &drift.steps, progress).await?;
@@ -229,7 +232,7 @@ impl Run<'_> {
                      types: {{ {name}: 'REAL' }} makes it a number"
                 ),
             ),
-            SourceType::Opaque => (
+            SourceType::Opaque { known: false } => (
                 Level::Warn,
                 format!("Column {table}.{name} has the type {declared}, which is kept as the source's own text"),
             ),
@@ -384,12 +387,12 @@ impl Run<'_> {
     /// Builds the table aside and puts it in place at once.
     async fn rebuild(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
         let is_new = progress.state.is_none();
-        let before = progress.state.take();
-        let mut after = self.fresh_state(work, TablePhase::Incremental, None).await?;
+        // What another source's table had is of no use to this one's.
+        let before = progress.state.as_ref().filter(|before| before.fingerprint == self.fingerprint);
+        let mut after = self.fresh_state(work, TablePhase::Incremental, before).await?;
         after.last_sync_time = Some(clock::now());
-        self.target.begin_aside(&work.replica).await?;
         // Until the swap the target keeps the old table and its state; a cut leaves only the table aside behind.
-        progress.state = before;
+        self.target.begin_aside(&work.replica).await?;
         let rows = Rows { write: Write::Aside, stage: false, advance: Advance::None };
         self.pump_aside(work, rows, progress, &after).await?;
         if let Some(before) = &progress.state {

@@ -68,7 +68,7 @@ fn built_in(kind: &SourceType) -> SqliteType {
         | SourceType::Timestamp { .. }
         | SourceType::Date
         | SourceType::Time { .. }
-        | SourceType::Opaque => SqliteType::Text,
+        | SourceType::Opaque { .. } => SqliteType::Text,
         SourceType::Bytes => SqliteType::Blob,
     }
 }
@@ -85,12 +85,12 @@ fn possible(kind: &SourceType, sqlite: SqliteType) -> bool {
                 | SourceType::Float64
                 | SourceType::Decimal { .. }
                 | SourceType::Text
-                | SourceType::Opaque
+                | SourceType::Opaque { .. }
         ),
         SqliteType::Blob => {
             matches!(
                 kind,
-                SourceType::Bytes | SourceType::Uuid | SourceType::Text | SourceType::Json | SourceType::Opaque
+                SourceType::Bytes | SourceType::Uuid | SourceType::Text | SourceType::Json | SourceType::Opaque { .. }
             )
         }
     }
@@ -125,7 +125,7 @@ pub fn spelling(kind: &SourceType, sqlite: SqliteType) -> String {
         (SourceType::Uuid, _) => "uuid".to_owned(),
         (SourceType::Bytes, _) => "bytes".to_owned(),
         // The source's text may be spelled in any way, so it never equals the text of a text column.
-        (SourceType::Opaque, _) => "opaque".to_owned(),
+        (SourceType::Opaque { .. }, _) => "opaque".to_owned(),
         (SourceType::Bool | SourceType::Int, SqliteType::Integer) => "integer".to_owned(),
         (SourceType::Float32 | SourceType::Float64 | SourceType::Decimal { .. }, SqliteType::Real) => "real".to_owned(),
         (SourceType::Text | SourceType::Json, SqliteType::Text) => "text".to_owned(),

@@ -61,6 +61,7 @@ macro_rules! suite {
                 an_integer_track_column,
                 a_dry_run_writes_nothing,
                 a_filter_and_chosen_columns,
+                a_changed_filter_with_deletes,
             );
         }
     };
@@ -669,5 +670,20 @@ async fn a_filter_and_chosen_columns(bed: Box<dyn Bed>) {
     assert_eq!(world.query("SELECT name FROM pragma_table_info('people')").len(), 3);
     world.bed.insert(&shape, &[usual(100, 3, "x", at(100)), usual(101, 4, "x", at(101))]).await;
     assert_eq!(world.run().await.rows_inserted, 1);
+    world.end().await;
+}
+
+async fn a_changed_filter_with_deletes(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..100).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let filtered = |condition: &str| json!({ "tables": [{ "name": "users", "where": condition }] });
+    let mut world = World::new(bed, json!({ "deletes": "hard", "delete_limit": 1 }));
+    world.restart(filtered("n < 50")).await;
+    assert_eq!(world.run().await.rows_inserted, 50);
+    world.restart(filtered("n >= 40")).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_deleted), (50, 40));
+    assert_eq!(world.query("SELECT min(n) || '-' || max(n) FROM users"), [[Some("40-99".to_owned())]]);
     world.end().await;
 }

@@ -84,7 +84,7 @@ fn replica(name: &str, columns: &[(&str, SqliteType)], key: &[usize], track: &[u
                     name: (*name).into(),
                     declared: "any".into(),
                     type_name: "any".into(),
-                    kind: SourceType::Opaque,
+                    kind: SourceType::Opaque { known: true },
                     nullable: true,
                 })
                 .collect(),
@@ -698,11 +698,11 @@ async fn a_new_file_gets_its_settings_and_a_users_file_keeps_its_own() {
     f.sql().execute_batch("CREATE TABLE mine (a)").unwrap();
     f.target.prepare(&users(), &[Ddl::Create], &state(&users())).await.unwrap();
     assert_eq!(f.rows("PRAGMA page_size"), [[Sql::Integer(4096)]]);
-    // Nothing is left beside the database once it is closed.
+    // Once it is closed, all is in the file: the log beside it is empty.
     f.target.finish_run("fp", None).await.unwrap();
     f.target.close().await;
     f.target.load().await.unwrap();
-    assert!(!f.dir.path().join("t.sqlite-wal").exists());
+    assert_eq!(f.dir.path().join("t.sqlite-wal").metadata().unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -59,6 +59,16 @@ pub struct CatalogType {
     pub sql: String,
 }
 
+/// The first number that `PostgreSQL` gives to a type it did not come with.
+const FIRST_OF_OTHERS: u32 = 16384;
+
+impl CatalogType {
+    /// Whether it came with the server, or is made of other types: a composite, a range, a multirange.
+    fn is_known(&self) -> bool {
+        self.oid < FIRST_OF_OTHERS || matches!(self.typtype.as_str(), "c" | "r" | "m")
+    }
+}
+
 /// A type with a binary form of its own: SQL name (with the cast that asks for it), wire form, kind.
 fn native(of: &CatalogType) -> Option<(&'static str, Wire, SourceType)> {
     let digits = u8::try_from(of.typmod).ok().filter(|digits| *digits <= 6).unwrap_or(6);
@@ -115,11 +125,11 @@ impl ColumnType {
         }
         let (cast, kind) = match of.oid {
             // Their cast to text appends a netmask that their own text leaves out.
-            869 => (Cast::by("pg_catalog.inet_out("), SourceType::Opaque),
-            650 => (Cast::by("pg_catalog.cidr_out("), SourceType::Opaque),
+            869 => (Cast::by("pg_catalog.inet_out("), SourceType::Opaque { known: true }),
+            650 => (Cast::by("pg_catalog.cidr_out("), SourceType::Opaque { known: true }),
             18 => (AS_TEXT, SourceType::Text),
             _ if of.typtype == "e" || of.name == "citext" => (AS_TEXT, SourceType::Text),
-            _ => (AS_TEXT, SourceType::Opaque),
+            _ => (AS_TEXT, SourceType::Opaque { known: of.is_known() }),
         };
         Self { kind, wire: Wire::Text, cast, literal: of.sql.clone() }
     }
@@ -129,7 +139,7 @@ impl ColumnType {
             Some((after, wire, kind)) => (Cow::Owned(format!("{after}[]")), wire, kind),
             // By way of the array's own text, in which elements are spelled as by themselves.
             None if matches!(of.oid, 869 | 650) => {
-                (Cow::Borrowed("::pg_catalog.text::pg_catalog.text[]"), Wire::Text, SourceType::Opaque)
+                (Cow::Borrowed("::pg_catalog.text::pg_catalog.text[]"), Wire::Text, SourceType::Opaque { known: true })
             }
             None => (Cow::Borrowed("::pg_catalog.text[]"), Wire::Text, Self::scalar(of).kind),
         };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::{Failure, cause};
@@ -57,6 +58,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .and_then(|conn| {
+        keep_log(&conn)?;
         conn.busy_timeout(BUSY)?;
         conn.set_prepared_statement_cache_capacity(64);
         conn.execute_batch(settings)?;
@@ -93,14 +95,21 @@ pub(super) fn look(path: &Path) -> Result<Option<Connection>> {
     if file.is_dir() {
         return Err(cannot_open(path).because("it is a directory: name a file"));
     }
-    // Not opened read-only, though it only reads: the last one to close a database must be able to put its -wal away.
+    // Not opened read-only, though it only reads: after a crash the first one to open a database has to recover it.
     Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .and_then(|conn| {
+            keep_log(&conn)?;
             conn.busy_timeout(BUSY)?;
             conn.execute_batch("PRAGMA query_only = ON; PRAGMA schema_version;")?;
             Ok(Some(conn))
         })
         .map_err(|error| opening(path, error))
+}
+
+/// Leaves the -wal file when this connection closes. Taking it away is right only for the last connection of all, which
+/// one library can't tell when another in the same process has the file open too.
+fn keep_log(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 fn opening(path: &Path, error: rusqlite::Error) -> Error {

@@ -19,6 +19,8 @@ pub(super) struct Database {
     pub(super) conn: Connection,
     path: PathBuf,
     identity: Option<(u64, u64)>,
+    /// The write-ahead log's path, and which file it was when the database was made ready.
+    log: (PathBuf, Option<(u64, u64)>),
     /// Whether the file has its settings and the state's tables.
     ready: bool,
     /// Rows that came and went in the table at hand.
@@ -32,10 +34,13 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let conn = connection::open(path)?;
+        let mut log = connection::resolve(path)?.into_os_string();
+        log.push("-wal");
         Ok(Self {
             conn,
             path: path.to_owned(),
             identity: identity(path),
+            log: (log.into(), None),
             ready: false,
             tally: Arc::default(),
             statement: None,
@@ -46,6 +51,19 @@ impl Database {
     /// Whether the file at the path is still the one that is open.
     pub(super) fn in_place(&self) -> bool {
         self.identity == identity(&self.path)
+    }
+
+    /// Whether the write-ahead log that this connection writes to was taken away from beside the file.
+    pub(super) fn lost_its_log(&self) -> bool {
+        self.log.1.is_some() && self.log.1 != identity(&self.log.0) && self.in_place()
+    }
+
+    /// Moves the write-ahead log into the file, as far as readers let it: closing alone leaves it.
+    pub(super) fn checkpoint(&self, mode: &str) {
+        if !self.lost_its_log() {
+            // What can't be done now, because a reader is in the way, is done the next time.
+            let _ = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+        }
     }
 
     /// Makes the file ready for a write: settings and the state's tables.
@@ -60,6 +78,7 @@ impl Database {
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             state::create(&tx)?;
             tx.commit()?;
+            self.log.1 = identity(&self.log.0);
             self.ready = true;
         }
         Ok(())
@@ -158,9 +177,9 @@ impl Database {
             Ok(tx.commit()?)
         };
         run().map_err(|failure: Failure| failure.within("Failed to save the sync state".to_owned()))?;
-        // Housekeeping: what can't be done now, because a reader is in the way, is done after the next run.
+        // Keys that stay only take room in a temporary file.
         let _ = self.drop_stage();
-        let _ = self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.checkpoint("PASSIVE");
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ impl Target for SqliteTarget {
 
     async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()> {
         let (replica, steps, state) = (Arc::clone(replica), steps.to_vec(), state.clone());
-        self.worker.call(move |writer| writer.database()?.prepare(&replica, &steps, &state)).await
+        self.worker.call(move |writer| writer.commit(|database| database.prepare(&replica, &steps, &state))).await
     }
 
     async fn write(
@@ -121,7 +121,7 @@ impl Target for SqliteTarget {
         let (replica, state) = (Arc::clone(replica), state.clone());
         self.worker
             .call(move |writer| {
-                let changes = writer.database()?.write(&replica, write, stage, &batch, &state)?;
+                let changes = writer.commit(|database| database.write(&replica, write, stage, &batch, &state))?;
                 Ok((changes, batch))
             })
             .await
@@ -129,7 +129,7 @@ impl Target for SqliteTarget {
 
     async fn save(&self, replica: &Arc<Replica>, state: &TableState) -> Result<TableState> {
         let (replica, state) = (Arc::clone(replica), state.clone());
-        self.worker.call(move |writer| writer.database()?.save(&replica, &state)).await
+        self.worker.call(move |writer| writer.commit(|database| database.save(&replica, &state))).await
     }
 
     async fn begin_stage(&self, replica: &Arc<Replica>) -> Result<()> {
@@ -160,12 +160,14 @@ impl Target for SqliteTarget {
 
     async fn remove_unstaged(&self, replica: &Arc<Replica>, removal: Removal, state: &TableState) -> Result<Changes> {
         let (replica, state) = (Arc::clone(replica), state.clone());
-        self.worker.call(move |writer| writer.database()?.remove_unstaged(&replica, removal, &state)).await
+        self.worker
+            .call(move |writer| writer.commit(|database| database.remove_unstaged(&replica, removal, &state)))
+            .await
     }
 
     async fn begin_aside(&self, replica: &Arc<Replica>) -> Result<()> {
         let replica = Arc::clone(replica);
-        self.worker.call(move |writer| writer.database()?.begin_aside(&replica)).await
+        self.worker.call(move |writer| writer.commit(|database| database.begin_aside(&replica))).await
     }
 
     async fn aside_rows(&self, replica: &Arc<Replica>) -> Result<u64> {
@@ -175,14 +177,14 @@ impl Target for SqliteTarget {
 
     async fn swap_aside(&self, replica: &Arc<Replica>, state: &TableState) -> Result<(Changes, Vec<String>)> {
         let (replica, state) = (Arc::clone(replica), state.clone());
-        self.worker.call(move |writer| writer.database()?.swap_aside(&replica, &state)).await
+        self.worker.call(move |writer| writer.commit(|database| database.swap_aside(&replica, &state))).await
     }
 
     async fn save_error(&self, source_table: &str, error: Option<&str>) -> Result<()> {
         let (source, error) = (source_table.to_owned(), error.map(str::to_owned));
         self.worker
             .call(move |writer| match writer.existing()? {
-                Some(database) => database.save_error(&source, error.as_deref()),
+                Some(_) => writer.commit(|database| database.save_error(&source, error.as_deref())),
                 None => Ok(()),
             })
             .await
@@ -190,14 +192,16 @@ impl Target for SqliteTarget {
 
     async fn finish_run(&self, fingerprint: &str, last_sync_time: Option<&str>) -> Result<()> {
         let (fingerprint, time) = (fingerprint.to_owned(), last_sync_time.map(str::to_owned));
-        self.worker.call(move |writer| writer.database()?.finish_run(&fingerprint, time.as_deref())).await
+        self.worker
+            .call(move |writer| writer.commit(|database| database.finish_run(&fingerprint, time.as_deref())))
+            .await
     }
 
     async fn reset(&self, table: Option<&str>) -> Result<bool> {
         let table = table.map(str::to_owned);
         self.worker
             .call(move |writer| match writer.existing()? {
-                Some(database) => database.reset(table.as_deref()),
+                Some(_) => writer.commit(|database| database.reset(table.as_deref())),
                 None => Ok(table.is_none()),
             })
             .await

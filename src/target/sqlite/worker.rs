@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -35,9 +36,24 @@ impl Writer {
         self.database().map(Some)
     }
 
+    /// Runs `work`, which changes the database, and believes it only when what it committed is still at the path.
+    ///
+    /// Another SQLite library in this process (`better-sqlite3`, `node:sqlite`) that closes the same file drops the
+    /// locks of the whole process and may take the -wal away under this connection; commits would then go to a file
+    /// without a name. What was committed before is safe: that library has moved it into the database first.
+    pub(super) fn commit<T>(&mut self, work: impl FnOnce(&mut Database) -> Result<T>) -> Result<T> {
+        let database = self.database()?;
+        let outcome = if database.lost_its_log() { Err(lost_log()) } else { work(database) };
+        if !database.lost_its_log() {
+            return outcome;
+        }
+        self.database = None;
+        Err(outcome.err().unwrap_or_else(lost_log))
+    }
+
     /// Lets go of a file that isn't the one at the path any more.
     pub(super) fn drop_replaced(&mut self) {
-        if self.database.as_ref().is_some_and(|database| !database.in_place()) {
+        if self.database.as_ref().is_some_and(|database| !database.in_place() || database.lost_its_log()) {
             self.database = None;
         }
     }
@@ -110,9 +126,20 @@ fn start(path: PathBuf) -> Result<Running> {
             for job in queue {
                 job(&mut writer);
             }
+            if let Some(database) = &writer.database {
+                // Nobody waits long for somebody who reads: the next to write finds the log where it is.
+                let _ = database.conn.busy_timeout(Duration::from_millis(100));
+                database.checkpoint("TRUNCATE");
+            }
         })
         .map_err(|error| Error::new(Kind::Internal, "The target's thread can't be started").because(error))?;
     Ok(Running { jobs, thread })
+}
+
+fn lost_log() -> Error {
+    Error::new(Kind::TargetWrite, "The target database's -wal file was taken away")
+        .because("another SQLite library in this process closed the same file: let another process read it")
+        .transient(true)
 }
 
 fn gone() -> Error {
