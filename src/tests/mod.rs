@@ -4,6 +4,7 @@ mod bed;
 mod config;
 mod contract;
 mod crash;
+mod histories;
 mod losses;
 mod mapping;
 mod postgres;
