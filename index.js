@@ -69,7 +69,8 @@ class DataSyncPlugin extends EventEmitter {
     this.#logLevel = wishes.log_level ?? 'info';
     // Native code that held the plugin itself would keep it from ever being collected.
     const self = new WeakRef(this);
-    this.#native = guarded(() => new NativeDataSync(json, (message) => self.deref()?.#take(JSON.parse(message))));
+    const take = (message) => self.deref()?.#take(JSON.parse(message));
+    this.#native = guarded(() => new NativeDataSync(json, JSON.stringify(environment()), take));
   }
 
   async register(app) {
@@ -205,6 +206,12 @@ if (Symbol.asyncDispose) {
       return this.stop();
     },
   });
+}
+
+/** Our variables as this thread has them: native code would see the process's, which in a Worker are others. */
+function environment() {
+  const ours = ([name]) => name.startsWith('EXTERNAL_DB_') || name === 'STARBASEDB_DATABASE';
+  return Object.fromEntries(Object.entries(process.env).filter(ours));
 }
 
 /** Native code throws only for a defect of its own. */

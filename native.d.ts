@@ -11,8 +11,11 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /** The core behind one `DataSyncPlugin`. */
 export declare class NativeDataSync {
-  /** Takes checked options as JSON, and the function that takes every message as JSON. */
-  constructor(optionsJson: string, onMessage: (message: string) => void)
+  /**
+   * Takes checked options as JSON, the environment's variables as JSON (a Worker has its own, which native code
+   * can't see), and the function that takes every message as JSON.
+   */
+  constructor(optionsJson: string, environmentJson: string, onMessage: (message: string) => void)
   /** Begins a call; its outcome comes as a message with the same `id`. */
   call(id: number, method: string, argumentJson: string): void
   /** Asks call `id` to end; without effect when it has ended. */

@@ -75,7 +75,16 @@ impl Kind {
 
     /// Whether the run as a whole ends with it, instead of only the table at hand.
     pub const fn ends_run(self) -> bool {
-        matches!(self, Self::Config | Self::Connect | Self::Auth | Self::SourceChanged | Self::Aborted | Self::Closed)
+        matches!(
+            self,
+            Self::Config
+                | Self::Connect
+                | Self::Auth
+                | Self::TargetBusy
+                | Self::SourceChanged
+                | Self::Aborted
+                | Self::Closed
+        )
     }
 }
 

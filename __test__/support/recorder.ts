@@ -38,6 +38,13 @@ export class Recorder {
     return this.of('log').map((line) => line.message);
   }
 
+  /** Everything there is to read in what was told, stacks included. */
+  get text(): string {
+    const all = (_key: string, value: unknown) =>
+      value instanceof Error ? { ...value, message: value.message, stack: value.stack } : value;
+    return JSON.stringify(this.events, all);
+  }
+
   clear(): void {
     this.events.length = 0;
   }

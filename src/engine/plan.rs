@@ -57,7 +57,8 @@ pub fn plan(
         None => table.key.clone(),
     };
     require_selected(&table, &target, &selected, "key", &key_names)?;
-    let (mode, track) = choose_mode(&table, &target, !key_names.is_empty(), wishes, options, &mut hints)?;
+    let shape = Shape { table: &table, target: &target, selected: &selected, has_key: !key_names.is_empty() };
+    let (mode, track) = choose_mode(&shape, wishes, options, &mut hints)?;
     if let Track::Columns(columns) = &track {
         let names: Vec<String> = columns.iter().map(|&column| table.columns[column].name.clone()).collect();
         require_selected(&table, &target, &selected, "track", &names)?;
@@ -212,7 +213,8 @@ fn map_columns(
                 .types
                 .get(&column.name)
                 .or_else(|| options.type_map.get(&column.type_name.to_ascii_lowercase()))
-                .or_else(|| options.type_map.get(&column.declared.to_ascii_lowercase()));
+                .or_else(|| options.type_map.get(&column.declared.to_ascii_lowercase()))
+                .or_else(|| options.type_map.get(&without_modifier(&column.declared)));
             let sqlite = mapping::map(&column.kind, &column.declared, wanted.copied())
                 .map_err(|error| error.in_table(target))?;
             Ok(ReplicaColumn { source, name, sqlite })
@@ -220,18 +222,49 @@ fn map_columns(
         .collect()
 }
 
-fn choose_mode(
-    table: &Table,
-    target: &str,
+/// A declared type without what is declared of its size: `timestamp(3) with time zone` is a `timestamp with time zone`.
+fn without_modifier(declared: &str) -> String {
+    let declared = declared.to_ascii_lowercase();
+    match (declared.find('('), declared.find(')')) {
+        (Some(open), Some(close)) if open < close => format!("{}{}", &declared[..open], &declared[close + 1..]),
+        _ => declared,
+    }
+}
+
+/// What the choice of a mode looks at.
+struct Shape<'a> {
+    table: &'a Table,
+    target: &'a str,
+    selected: &'a [usize],
     has_key: bool,
+}
+
+impl Shape<'_> {
+    /// The column called `name`, if it is copied: changes can't be followed by one that isn't.
+    fn copied(&self, name: &str) -> Option<usize> {
+        self.table.column(name).filter(|column| self.selected.contains(column))
+    }
+
+    /// Whether every column of `track` is copied.
+    fn has(&self, track: &Track) -> bool {
+        match track {
+            Track::Columns(columns) => columns.iter().all(|column| self.selected.contains(column)),
+            Track::Whole | Track::Transaction => true,
+        }
+    }
+}
+
+fn choose_mode(
+    shape: &Shape<'_>,
     wishes: &TableOptions,
     options: &Options,
     hints: &mut Vec<(Level, String)>,
 ) -> Result<(Mode, Track)> {
+    let Shape { table, target, .. } = *shape;
     if wishes.mode == Some(Mode::Full) {
         return Ok((Mode::Full, Track::Whole));
     }
-    if !has_key {
+    if !shape.has_key {
         return match wishes.mode {
             None => Ok((Mode::Full, Track::Whole)),
             Some(_) => {
@@ -245,14 +278,16 @@ fn choose_mode(
     }
     let tracked = match (&wishes.track_column, &options.track_column) {
         (Some(columns), _) => Some(configured_track(table, target, columns)?),
-        (None, Some(columns)) => configured_track(table, target, columns).ok().or_else(|| {
-            hints.push((
-                Level::Warn,
-                format!("Table {target} can't be tracked by '{}' as track_column says", columns.join("', '")),
-            ));
-            default_track(table, target, wishes, hints)
-        }),
-        (None, None) => default_track(table, target, wishes, hints),
+        (None, Some(columns)) => {
+            configured_track(table, target, columns).ok().filter(|track| shape.has(track)).or_else(|| {
+                hints.push((
+                    Level::Warn,
+                    format!("Table {target} can't be tracked by '{}' as track_column says", columns.join("', '")),
+                ));
+                default_track(shape, wishes, hints)
+            })
+        }
+        (None, None) => default_track(shape, wishes, hints),
     };
     match (wishes.mode, tracked) {
         (Some(Mode::Append), Some(track)) => Ok((Mode::Append, track)),
@@ -297,15 +332,11 @@ fn configured_track(table: &Table, target: &str, names: &[String]) -> Result<Tra
     Ok(Track::Columns(columns))
 }
 
-fn default_track(
-    table: &Table,
-    target: &str,
-    wishes: &TableOptions,
-    hints: &mut Vec<(Level, String)>,
-) -> Option<Track> {
+fn default_track(shape: &Shape<'_>, wishes: &TableOptions, hints: &mut Vec<(Level, String)>) -> Option<Track> {
+    let Shape { table, target, .. } = *shape;
     let append = wishes.mode == Some(Mode::Append);
     let preferred = if append { ["created_at", "updated_at"] } else { ["updated_at", "created_at"] };
-    if let Some((name, column)) = preferred.iter().find_map(|name| Some((*name, table.column(name)?))) {
+    if let Some((name, column)) = preferred.iter().find_map(|name| Some((*name, shape.copied(name)?))) {
         if name == "created_at" && !append {
             hints.push((
                 Level::Warn,
@@ -329,5 +360,18 @@ const fn mode_name(mode: Mode) -> &'static str {
         Mode::Incremental => "incremental",
         Mode::Append => "append",
         Mode::Full => "full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_modifier;
+
+    #[test]
+    fn a_type_is_found_without_its_size() {
+        assert_eq!(without_modifier("character varying(10)"), "character varying");
+        assert_eq!(without_modifier("timestamp(3) with time zone"), "timestamp with time zone");
+        assert_eq!(without_modifier("NUMERIC(12,2)[]"), "numeric[]");
+        assert_eq!(without_modifier("text"), "text");
     }
 }

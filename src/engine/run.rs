@@ -99,7 +99,8 @@ impl<'a> Run<'a> {
         })?;
         let stats = clock.stats(tables);
         let finished = errors.is_empty().then_some(stats.finished_at.as_str());
-        if let Err(error) = self.target.finish_run(&self.fingerprint, finished).await {
+        let is_busy = errors.iter().any(|error| error.kind() == Kind::TargetBusy);
+        if !is_busy && let Err(error) = self.target.finish_run(&self.fingerprint, finished).await {
             self.log_failure(&error);
             errors.push(error);
         }
@@ -131,9 +132,8 @@ impl<'a> Run<'a> {
             let error = if error.kind().ends_run() { error } else { error.in_table(&table.target) };
             self.log_failure(&error);
             let ends_run = error.kind().ends_run();
-            // An end that the user asked for is no failure of the table's.
-            let asked = matches!(error.kind(), Kind::Aborted | Kind::Closed);
-            if asked {
+            // An end that the user asked for is no failure of the table's; and what can't be written to can't be told.
+            if matches!(error.kind(), Kind::Aborted | Kind::Closed | Kind::TargetBusy) {
                 errors.push(error);
                 break;
             }
@@ -222,10 +222,9 @@ pub fn check_source(state: &State, fingerprint: &str) -> Result<()> {
 
 /// The failure of a run with these errors, of which there is at least one.
 pub fn failure(errors: &[Error], stats: Option<RunStats>) -> Failure {
-    let errors: Vec<Fault> = errors.iter().map(Fault::from).collect();
-    // An end from outside or a lost connection is what the caller has to know first.
-    let first = errors.iter().find(|fault| fault.table.is_none()).unwrap_or(&errors[0]).clone();
-    Failure { first, stats, errors }
+    // What ended the run is what the caller has to know first.
+    let first = errors.iter().find(|error| error.kind().ends_run()).unwrap_or(&errors[0]);
+    Failure { first: Fault::from(first), stats, errors: errors.iter().map(Fault::from).collect() }
 }
 
 /// When a run began, by both clocks.

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use napi_derive::napi;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -74,17 +75,22 @@ pub struct NativeDataSync {
 
 #[napi]
 impl NativeDataSync {
-    /// Takes checked options as JSON, and the function that takes every message as JSON.
+    /// Takes checked options as JSON, the environment's variables as JSON (a Worker has its own, which native code
+    /// can't see), and the function that takes every message as JSON.
     #[napi(constructor)]
     pub fn new(
         options_json: String,
+        environment_json: String,
         #[napi(ts_arg_type = "(message: string) => void")] on_message: Listener,
     ) -> napi::Result<Self> {
         guarded(|| {
             let options = Options::parse(&parse(&options_json)?)
                 .map_err(|error| napi::Error::from_reason(format!("Internal error: {}", error.message)))?;
+            let env = serde_json::from_str(&environment_json)
+                .map_err(|error| napi::Error::from_reason(format!("Internal error: {error}")))?;
+            let surroundings = Surroundings { env, ..Surroundings::of_process() };
             let outlet = Arc::new(Outlet::new(on_message));
-            let core = DataSync::new(options, Surroundings::of_process(), outlet.clone());
+            let core = DataSync::new(options, surroundings, outlet.clone());
             Ok(Self { core, outlet, running: Arc::default() })
         })
     }
@@ -96,15 +102,19 @@ impl NativeDataSync {
             let cancel = CancellationToken::new();
             lock(&self.running).insert(id, cancel.clone());
             let (core, outlet, running) = (self.core.clone(), self.outlet.clone(), self.running.clone());
-            runtime()?.spawn(async move {
-                // A task of its own, so that a panic ends the call and nothing else.
-                let call = tokio::spawn(async move { call::make(core, &method, &argument_json, cancel).await });
-                let outcome = call.await.unwrap_or_else(|error| {
-                    Err(match error.try_into_panic() {
-                        Ok(panic) => call::internal(panic_text(panic.as_ref())),
-                        Err(error) => call::internal(error),
-                    })
-                });
+            let call = async move { call::make(core, &method, &argument_json, cancel).await };
+            // A panic ends the call and nothing else.
+            let mut call = Box::pin(AssertUnwindSafe(call).catch_unwind());
+            let runtime = runtime()?;
+            let _inside = runtime.enter();
+            // The first step is taken here and now, so that calls take effect in the order in which they are made.
+            let at_once = (&mut call).now_or_never();
+            runtime.spawn(async move {
+                let outcome = match at_once {
+                    Some(outcome) => outcome,
+                    None => call.await,
+                };
+                let outcome = outcome.unwrap_or_else(|panic| Err(call::internal(panic_text(panic.as_ref()))));
                 lock(&running).remove(&id);
                 outlet.settle(id, &outcome);
             });

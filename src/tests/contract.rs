@@ -62,6 +62,7 @@ macro_rules! suite {
                 a_dry_run_writes_nothing,
                 a_filter_and_chosen_columns,
                 a_changed_filter_with_deletes,
+                a_track_column_that_is_left_out,
             );
         }
     };
@@ -685,5 +686,19 @@ async fn a_changed_filter_with_deletes(bed: Box<dyn Bed>) {
     let stats = world.run().await;
     assert_eq!((stats.rows_inserted, stats.rows_deleted), (50, 40));
     assert_eq!(world.query("SELECT min(n) || '-' || max(n) FROM users"), [[Some("40-99".to_owned())]]);
+    world.end().await;
+}
+
+async fn a_track_column_that_is_left_out(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(0))]).await;
+    let mut world = World::new(bed, json!({ "tables": [{ "name": "users", "exclude_columns": ["updated_at"] }] }));
+    world.run().await;
+    assert_eq!(world.status().await.table_map["users"].mode, Mode::Full);
+    // By name it is the user's own contradiction.
+    let table = json!({ "name": "users", "exclude_columns": ["updated_at"], "track_column": "updated_at" });
+    world.restart(json!({ "tables": [table] })).await;
+    assert_eq!(world.fail().await.first.code, "SCHEMA");
     world.end().await;
 }

@@ -15,7 +15,7 @@ use super::bed::{Bed, Datum, Open, Row, Shape};
 use super::world::{World, at, row, usual};
 
 /// Histories for each server, unless the environment says otherwise.
-const HISTORIES: u64 = 6;
+const HISTORIES: u64 = 8;
 
 /// Things that happen in one history.
 const STEPS: usize = 25;
@@ -72,7 +72,7 @@ impl History {
     async fn step(&mut self) {
         self.clock += self.random.i64(0..20);
         let ids = |rows: &[Row]| rows.iter().map(id_of).collect::<Vec<_>>();
-        match self.random.u8(..12) {
+        match self.random.u8(..15) {
             0..=2 => {
                 let rows = self.rows(120);
                 self.world.bed.insert(&self.shape, &rows).await;
@@ -123,12 +123,12 @@ impl History {
             }
         }
         let due = |(began, _, _): &(i64, Vec<i64>, Box<dyn Open>)| self.clock - began > LATE;
-        if let Some(index) = self.open.iter().position(due).or((self.random.u8(..4) == 0).then_some(0)) {
-            if index < self.open.len() {
-                let (_, ids, open) = self.open.remove(index);
-                open.commit().await;
-                self.ids.extend(ids);
-            }
+        if let Some(index) = self.open.iter().position(due).or((self.random.u8(..4) == 0).then_some(0))
+            && index < self.open.len()
+        {
+            let (_, ids, open) = self.open.remove(index);
+            open.commit().await;
+            self.ids.extend(ids);
         }
     }
 
