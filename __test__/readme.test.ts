@@ -147,7 +147,7 @@ test('error codes', () => {
 });
 
 test('error codes that end a run', () => {
-  const [, kinds] = /ends_run.*?matches!\(self, ([^)]+)\)/s.exec(text('src/error.rs')) ?? [];
+  const [, kinds] = /ends_run.*?matches!\(\s*self,\s*([^)]+)\)/s.exec(text('src/error.rs')) ?? [];
   const ending = [...(kinds as string).matchAll(/Self::(\w+)/g)].map(([, kind]) =>
     (kind as string).replace(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase(),
   );

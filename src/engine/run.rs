@@ -100,11 +100,20 @@ impl<'a> Run<'a> {
         let stats = clock.stats(tables);
         let finished = errors.is_empty().then_some(stats.finished_at.as_str());
         let is_busy = errors.iter().any(|error| error.kind() == Kind::TargetBusy);
-        if !is_busy && let Err(error) = self.target.finish_run(&self.fingerprint, finished).await {
+        if !is_busy && let Err(error) = self.store_end(finished).await {
             self.log_failure(&error);
             errors.push(error);
         }
         if errors.is_empty() { Ok(stats) } else { Err(failure(&errors, Some(stats))) }
+    }
+
+    /// Stores what belongs to the run as a whole.
+    async fn store_end(&mut self, last_sync_time: Option<&str>) -> Result<()> {
+        let mut attempts = Attempts::new(self.options.retry);
+        while let Err(error) = self.target.finish_run(&self.fingerprint, last_sync_time).await {
+            self.wait_to_retry(&mut attempts, error, "the end of the run").await?;
+        }
+        Ok(())
     }
 
     async fn tables(
@@ -129,9 +138,11 @@ impl<'a> Run<'a> {
                 done.insert(table.target.clone(), stats);
             }
             let Err(error) = outcome else { continue };
-            let error = if error.kind().ends_run() { error } else { error.in_table(&table.target) };
-            self.log_failure(&error);
             let ends_run = error.kind().ends_run();
+            // A lost connection is nobody's in particular; a target that is held is told with what it was held for.
+            let of_table = !ends_run || error.kind() == Kind::TargetBusy;
+            let error = if of_table { error.in_table(&table.target) } else { error };
+            self.log_failure(&error);
             // An end that the user asked for is no failure of the table's; and what can't be written to can't be told.
             if matches!(error.kind(), Kind::Aborted | Kind::Closed | Kind::TargetBusy) {
                 errors.push(error);
