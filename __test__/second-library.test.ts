@@ -1,6 +1,7 @@
 /**
  * Another SQLite library in the same process. better-sqlite3 has its own copy of SQLite; when it closes a file, the whole
- * process loses its locks on it, and the -wal may be taken away under the plugin's connection.
+ * process loses its locks on it, and the -wal may be taken away under the plugin's connection. Only between runs: during
+ * one, opening the file truncates memory that the plugin has mapped, which no program survives for sure.
  */
 
 import Database from 'better-sqlite3';
@@ -40,24 +41,4 @@ test('what it closes between two runs is noticed', async () => {
   }
   await plugin.stop();
   expect(ids(database)).toBe(500n);
-});
-
-test('what it closes during a load costs a new try and no row', async () => {
-  await source.query(`CREATE TABLE many AS SELECT i AS id, md5(i::text) AS name FROM generate_series(1, 20000) i;
-    ALTER TABLE many ADD PRIMARY KEY (id)`);
-  const database = folder.fresh();
-  const retry = { attempts: 10, base_ms: 1, max_ms: 5 };
-  const options = { source: source.source, database, tables: ['many'], batch_size: 100, retry };
-  const plugin = new DataSyncPlugin({ ...options, log_level: 'error' });
-  let closed = 0;
-  plugin.on('progress', () => {
-    openAndClose(database);
-    closed++;
-  });
-  await plugin.triggerSync();
-  expect(closed).toBeGreaterThan(0);
-  await plugin.stop();
-  const [there] = read<{ n: bigint; sum: bigint }>(database, 'SELECT count(*) AS n, sum(id) AS sum FROM many');
-  expect(there).toEqual({ n: 20_000n, sum: 200_010_000n });
-  expect(read(database, 'PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }]);
 });

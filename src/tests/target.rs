@@ -693,7 +693,7 @@ async fn a_replaced_file_is_noticed_at_the_next_run() {
 async fn a_new_file_gets_its_settings_and_a_users_file_keeps_its_own() {
     let f = Fixture::created(&users()).await;
     assert_eq!(f.rows("PRAGMA journal_mode"), [[text("wal")]]);
-    assert_eq!(f.rows("PRAGMA page_size"), [[Sql::Integer(16384)]]);
+    assert_eq!(f.rows("PRAGMA page_size"), [[Sql::Integer(8192)]]);
     let f = Fixture::new();
     f.sql().execute_batch("CREATE TABLE mine (a)").unwrap();
     f.target.prepare(&users(), &[Ddl::Create], &state(&users())).await.unwrap();

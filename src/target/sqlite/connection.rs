@@ -51,8 +51,8 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     if file.is_dir() {
         return Err(cannot_open(path).because("it is a directory: name a file"));
     }
-    let settings = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -65536;
-        PRAGMA temp.cache_size = -16384; PRAGMA journal_size_limit = 67108864; PRAGMA schema_version;";
+    let settings = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = FILE; PRAGMA temp.cache_size = -16384;
+        PRAGMA journal_size_limit = 67108864; PRAGMA schema_version;";
     let conn = Connection::open_with_flags(
         &file,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -75,8 +75,12 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
 pub(super) fn settle(conn: &Connection) -> Result<(), Failure> {
     let pages: i64 = conn.pragma_query_value(None, "page_count", |row| row.get(0))?;
     if pages == 0 {
-        conn.pragma_update(None, "page_size", 16384)?;
+        conn.pragma_update(None, "page_size", 8192)?;
     }
+    // After the page size: SQLite makes a number of pages of it, and keeps that number when pages grow.
+    conn.pragma_update(None, "cache_size", -32768)?;
+    // Pages, 16 MB of them: each time costs two waits for the disk.
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", 2000, |_| Ok(()))?;
     // A file system without shared memory, or a reader just now, keeps the database in its present mode. Everything
     // works there too, only slower, and is as safe with full synchronisation.
     let wal = conn
