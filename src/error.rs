@@ -3,6 +3,7 @@
 //! The kind alone decides the public code; the kind and [`Error::transient`] decide whether a run tries again.
 //! Neither the message nor the cause may hold a secret, a connection string with credentials, or a row value.
 
+use std::any::Any;
 use std::fmt;
 
 /// `Result` with this crate's [`Error`].
@@ -161,3 +162,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What a panic said, as far as it said it in text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
+}

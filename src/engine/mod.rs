@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Options, SourceConfig, Surroundings, TargetConfig};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, panic_text};
 use crate::event::{Event, Failure, Level, Observer, RunStats};
 use crate::source::{self, Limits, Source};
 use crate::target::Target;
@@ -161,7 +161,7 @@ impl DataSync {
             let work = tokio::spawn(async move { sync.inner.run(tables.as_deref(), &control).await });
             let outcome = work.await.unwrap_or_else(|panic| {
                 let error =
-                    Error::new(Kind::Internal, "The sync failed by a defect of the plugin").because(panic_text(panic));
+                    Error::new(Kind::Internal, "The sync failed by a defect of the plugin").because(panic_of(panic));
                 Err(self.inner.fail(error))
             });
             self.inner.queue.done(turn, &outcome);
@@ -278,11 +278,7 @@ impl Inner {
             let target = self.target()?;
             let mut connected = self.source().await?;
             // The target first: a run that can't write has nothing to read for.
-            let lock = tokio::select! {
-                biased;
-                () = control.ended() => Err(control.error()),
-                lock = target.lock(self.options.connect_timeout) => lock,
-            };
+            let lock = control.or_end(target.lock(self.options.connect_timeout)).await;
             match lock {
                 Ok(lock) => Ok((target, connected, lock)),
                 Err(error) => {
@@ -324,13 +320,9 @@ impl Inner {
 }
 
 /// What a panicked task said.
-fn panic_text(panic: tokio::task::JoinError) -> String {
-    match panic.try_into_panic() {
-        Ok(payload) => payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "unknown panic".to_owned()),
+fn panic_of(task: tokio::task::JoinError) -> String {
+    match task.try_into_panic() {
+        Ok(panic) => panic_text(panic.as_ref()).to_owned(),
         Err(error) => error.to_string(),
     }
 }

@@ -77,12 +77,7 @@ impl Run<'_> {
         };
         let write = async move {
             loop {
-                let batch = tokio::select! {
-                    biased;
-                    () = control.ended() => return Err(control.error()),
-                    batch = incoming.next() => batch,
-                };
-                let Some(batch) = batch else { return Ok(()) };
+                let Some(batch) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
                 let mut next = state.clone();
                 advance(work, rows.advance, &batch, &mut next);
                 let read = batch.rows() as u64;
@@ -114,12 +109,7 @@ impl Run<'_> {
         };
         let write = async move {
             loop {
-                let batch = tokio::select! {
-                    biased;
-                    () = control.ended() => return Err(control.error()),
-                    batch = incoming.next() => batch,
-                };
-                let Some(batch) = batch else { return Ok(()) };
+                let Some(batch) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
                 incoming.recycle(target.stage(&work.replica, batch).await?);
             }
         };

@@ -9,7 +9,6 @@
 mod call;
 mod message;
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{OptionErrorClass, Options, Surroundings};
 use crate::engine::DataSync;
+use crate::error::panic_text;
 use crate::event::Level;
 use message::{Listener, Outlet};
 
@@ -38,11 +38,6 @@ fn guarded<T>(work: impl FnOnce() -> napi::Result<T>) -> napi::Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(napi::Error::from_reason(format!("Internal error: {}", panic_text(panic.as_ref()))))
     })
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
 }
 
 fn parse(options_json: &str) -> napi::Result<Value> {
