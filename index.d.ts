@@ -167,7 +167,10 @@ export interface TableOptions {
 export interface DataSyncOptions {
   /** Minutes between the starts of two scheduled runs; fractions are allowed, at least 1 second. Default: 15. */
   sync_interval?: number;
-  /** The tables to sync; `'schema.table'` names a schema, `*` is a wildcard. Default `[]`: every base table. */
+  /**
+   * The tables to sync; `'schema.table'` names a schema, `*` is a wildcard. Default `[]`: every base table of the default
+   * schema; `['*.*']` takes those of every schema.
+   */
   tables?: (string | TableOptions)[];
   /** Rows per committed batch, a whole number from 1 to 100000. Default: 1000. */
   batch_size?: number;
