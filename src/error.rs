@@ -97,12 +97,27 @@ pub struct Error {
     cause: Option<String>,
     table: Option<String>,
     transient: bool,
+    reshaped: bool,
 }
 
 impl Error {
     /// A failure of `kind`; `context` is a sentence for the user without a full stop.
     pub fn new(kind: Kind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), cause: None, table: None, transient: kind.usually_transient() }
+        Self {
+            kind,
+            context: context.into(),
+            cause: None,
+            table: None,
+            transient: kind.usually_transient(),
+            reshaped: false,
+        }
+    }
+
+    /// A scan met a value that the table as it was described has no place for: a larger number, another type, a new field.
+    /// What the scan gave before it is good; the source knows the value now, and `describe` tells the table's new shape.
+    pub fn reshaped(table: &str) -> Self {
+        let error = Self::new(Kind::Schema, format!("The rows of table '{table}' outgrew its columns"));
+        Self { reshaped: true, ..error.in_table(table) }
     }
 
     /// Adds what happened below. The text must be free of secrets and row values.
@@ -144,6 +159,11 @@ impl Error {
     /// The table it belongs to, if it belongs to one.
     pub fn table(&self) -> Option<&str> {
         self.table.as_deref()
+    }
+
+    /// Whether the table has to be described and planned anew (see [`Error::reshaped`]).
+    pub const fn is_reshaped(&self) -> bool {
+        self.reshaped
     }
 
     /// Whether the same call may succeed later without any change by the user.

@@ -42,6 +42,8 @@ pub struct Replica {
     pub filter: Option<String>,
     /// Whether deleted rows stay and get a `_deleted_at`.
     pub soft_delete: bool,
+    /// Whether columns that the source's table gets later are copied too.
+    pub takes_new_columns: bool,
 }
 
 impl Replica {

@@ -40,6 +40,8 @@ pub enum SourceType {
     Text,
     /// A UUID.
     Uuid,
+    /// A MongoDB ObjectId: twelve bytes that begin with the second it was made in.
+    ObjectId,
     /// Bytes.
     Bytes,
     /// A JSON document.
@@ -82,6 +84,17 @@ pub struct Column {
     pub kind: SourceType,
     /// Whether it may be NULL.
     pub nullable: bool,
+    /// Whether it is copied only when the option `columns` names it, as MongoDB's `_doc`.
+    pub on_request: bool,
+}
+
+/// A column as an earlier run left it, for sources that have no schema of their own to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownColumn {
+    /// Its name at the source.
+    pub name: String,
+    /// Its type as [`Column::declared`] said.
+    pub declared: String,
 }
 
 /// What a relation is at the source.
@@ -110,6 +123,9 @@ pub struct Table {
     pub indexes: Vec<Vec<String>>,
     /// Whether the source can tell which rows changed since a saved snapshot (see `source::Range`).
     pub sees_changes: bool,
+    /// Whether the source has no schema and learns of columns from rows. A column that such a table gets is in none of the
+    /// rows that were read before, because a scan ends at the first row with an unknown one (`Error::reshaped`).
+    pub grows: bool,
 }
 
 impl Table {

@@ -62,7 +62,8 @@ pub fn compare(plan: &mut Plan, state: &TableState, policy: SchemaDrift) -> Resu
     let new: Vec<usize> =
         (0..plan.replica.columns.len()).filter(|&index| !kept(&plan.replica.columns[index].name)).collect();
     let steps = if rebuild || new.is_empty() { Vec::new() } else { vec![Ddl::AddColumns(new)] };
-    let refill = !rebuild && !added.is_empty();
+    // What grows with its rows had no value in any of those that were read before.
+    let refill = !rebuild && !added.is_empty() && !plan.replica.source.grows;
     Ok(Drift { changes, steps, refill, rebuild })
 }
 

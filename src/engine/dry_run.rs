@@ -50,8 +50,9 @@ impl Inner {
         table: &Selected,
         state: &State,
     ) -> Result<TablePlan> {
-        let described = source.describe(&table.name).await?.ok_or_else(|| super::table::not_found(table))?;
         let before = state.tables.get(&table.full_name()).filter(|before| before.target == table.target);
+        let described = source.describe(&table.name, &plan::known_columns(before)).await?;
+        let described = described.ok_or_else(|| super::table::not_found(table))?;
         let mut plan = plan::plan(described, table.target.clone(), &table.wishes, &self.options, before)?;
         let drift = match before {
             Some(before) => drift::compare(&mut plan, before, self.options.schema_drift)?,

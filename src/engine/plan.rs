@@ -1,11 +1,11 @@
 //! From what the source says of a table and what the user wants to the plan for it: columns, names, key, mode.
 
-use crate::config::{Deletes, Options, TableOptions};
+use crate::config::{Deletes, Options, SchemaDrift, TableOptions};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Level, Mode};
 use crate::mapping;
 use crate::replica::{Replica, ReplicaColumn, Track};
-use crate::schema::{Relation, SourceType, Table};
+use crate::schema::{KnownColumn, Relation, SourceType, Table};
 use crate::target::{StoredColumn, TableState};
 
 use super::naming::{self, Wish};
@@ -48,7 +48,7 @@ pub fn plan(
     state: Option<&TableState>,
 ) -> Result<Plan> {
     let mut hints = Vec::new();
-    let selected = select_columns(&table, &target, wishes)?;
+    let selected = select_columns(&table, &target, wishes, options)?;
     let key_names = match &wishes.primary_key {
         Some(key) => {
             require_columns(&table, &target, "primary_key", key)?;
@@ -92,17 +92,45 @@ pub fn plan(
             format!("Table {target} has no key: each run reads it whole and swaps it in; name one with primary_key"),
         ));
     }
-    let signature = serde_json::json!({
-        "track": match &track {
+    let signature = signature(&table, &track, wishes, options);
+    let replica = Replica {
+        source: table,
+        target,
+        columns,
+        key,
+        track,
+        filter: wishes.filter.clone(),
+        soft_delete,
+        takes_new_columns: wishes.columns.is_none(),
+    };
+    Ok(Plan { replica, mode, deletes, signature, batch_size: wishes.batch_size.unwrap_or(options.batch_size), hints })
+}
+
+/// What the rows and positions of a table depend on besides its columns and key.
+fn signature(table: &Table, track: &Track, wishes: &TableOptions, options: &Options) -> String {
+    let mut signature = serde_json::json!({
+        "track": match track {
             Track::Whole => Vec::new(),
             Track::Transaction => vec![TRANSACTION_COLUMN.to_owned()],
             Track::Columns(columns) => columns.iter().map(|&column| table.columns[column].name.clone()).collect(),
         },
         "where": wishes.filter,
-    })
-    .to_string();
-    let replica = Replica { source: table, target, columns, key, track, filter: wishes.filter.clone(), soft_delete };
-    Ok(Plan { replica, mode, deletes, signature, batch_size: wishes.batch_size.unwrap_or(options.batch_size), hints })
+    });
+    // A column that joins a growing table is taken for new in every row, which is wrong of one that was left out before.
+    if table.grows {
+        signature["left_out"] = serde_json::json!({
+            "columns": wishes.columns,
+            "exclude_columns": wishes.exclude_columns,
+            "frozen": options.schema_drift == SchemaDrift::Freeze,
+        });
+    }
+    signature.to_string()
+}
+
+/// What earlier runs were told of a table's columns.
+pub fn known_columns(state: Option<&TableState>) -> Vec<KnownColumn> {
+    let columns = state.into_iter().flat_map(|state| &state.columns);
+    columns.map(|column| KnownColumn { name: column.source.clone(), declared: column.declared.clone() }).collect()
 }
 
 impl Plan {
@@ -165,17 +193,30 @@ fn require_selected(table: &Table, target: &str, selected: &[usize], what: &str,
     .in_table(target))
 }
 
-fn select_columns(table: &Table, target: &str, wishes: &TableOptions) -> Result<Vec<usize>> {
+fn select_columns(table: &Table, target: &str, wishes: &TableOptions, options: &Options) -> Result<Vec<usize>> {
     let is_pattern = wishes.name.contains('*');
     if let Some(columns) = &wishes.columns {
         require_columns(table, target, "columns", columns)?;
-        let chosen = |index: &usize| columns.contains(&table.columns[*index].name);
+        // A column that stands for whole rows is asked for alone; what finds the rows again comes with it.
+        let whole_rows = columns.iter().any(|name| table.column(name).is_some_and(|at| table.columns[at].on_request));
+        let tracked = wishes.track_column.as_ref().or(options.track_column.as_ref());
+        let found_by = |name: &String| match tracked {
+            Some(names) => names.contains(name),
+            None => name == "updated_at" || name == "created_at",
+        };
+        let chosen = |index: &usize| {
+            let name = &table.columns[*index].name;
+            columns.contains(name) || whole_rows && (table.key.contains(name) || found_by(name))
+        };
         return Ok((0..table.columns.len()).filter(chosen).collect());
     }
     if !is_pattern {
         require_columns(table, target, "exclude_columns", &wishes.exclude_columns)?;
     }
-    let kept = |index: &usize| !wishes.exclude_columns.contains(&table.columns[*index].name);
+    let kept = |index: &usize| {
+        let column = &table.columns[*index];
+        !column.on_request && !wishes.exclude_columns.contains(&column.name)
+    };
     Ok((0..table.columns.len()).filter(kept).collect())
 }
 
@@ -349,10 +390,24 @@ fn default_track(shape: &Shape<'_>, wishes: &TableOptions, hints: &mut Vec<(Leve
         }
         return Some(Track::Columns(vec![column]));
     }
-    // Rows that are only ever added can be followed by an ascending key as well.
-    let single_key = append && table.key.len() == 1;
-    let column = single_key.then(|| table.column(&table.key[0])).flatten()?;
-    matches!(table.columns[column].kind, SourceType::Int).then(|| Track::Columns(vec![column]))
+    let column = (table.key.len() == 1).then(|| shape.copied(&table.key[0])).flatten()?;
+    match table.columns[column].kind {
+        // Rows that are only ever added can be followed by an ascending key as well.
+        SourceType::Int if append => Some(Track::Columns(vec![column])),
+        SourceType::ObjectId => {
+            if !append {
+                hints.push((
+                    Level::Warn,
+                    format!(
+                        "Table {target} has no updated_at and no created_at and is tracked by its ObjectIds: new rows are \
+                         seen, updates are not; name a column that they move with track_column, or use mode 'full'"
+                    ),
+                ));
+            }
+            Some(Track::Columns(vec![column]))
+        }
+        _ => None,
+    }
 }
 
 const fn mode_name(mode: Mode) -> &'static str {

@@ -21,6 +21,9 @@ use super::run::{Run, millis};
 use super::select::Selected;
 use super::{clock, drift::tell};
 
+/// Times that a table may turn out to have another shape within one run: SQLite has room for 2,000 columns.
+const MOST_RESHAPES: u32 = 4_000;
+
 /// What outlives a table's tries.
 pub struct Progress {
     /// The state as the target has it.
@@ -85,6 +88,7 @@ impl Run<'_> {
         };
         self.reporter.log(Level::Info, format_args!("Syncing table {}", table.target));
         let mut attempts = Attempts::new(self.options.retry);
+        let mut reshapes = 0;
         let outcome = loop {
             let commits = progress.commits;
             let error = match self.attempt(table, &mut progress).await {
@@ -93,6 +97,12 @@ impl Run<'_> {
             };
             if progress.commits > commits {
                 attempts.progressed();
+            }
+            // The source has learnt of rows that its table had no place for: nothing failed, and nothing is to be waited
+            // for. Each time it is another column or a wider one, so there is an end to it.
+            if error.is_reshaped() && reshapes < MOST_RESHAPES {
+                reshapes += 1;
+                continue;
             }
             let what = format!("table {}", table.target);
             if let Err(error) = self.wait_to_retry(&mut attempts, error, &what).await {
@@ -111,7 +121,8 @@ impl Run<'_> {
 
     async fn attempt(&mut self, table: &Selected, progress: &mut Progress) -> Result<()> {
         let moment = self.read().await?;
-        let described = self.control.or_end(self.source.describe(&table.name)).await?;
+        let known = plan::known_columns(progress.state.as_ref());
+        let described = self.control.or_end(self.source.describe(&table.name, &known)).await?;
         let described = described.ok_or_else(|| not_found(table))?;
         let existing = self.target.existing(&table.target).await?;
         if existing.is_none() && progress.state.take_if(|state| state.target == table.target).is_some() {

@@ -7,7 +7,7 @@
 //! - `REAL`: doubles; NaN and infinities as text.
 //! - `TEXT`: the canonical text of the type, by the table in the README. How dates and decimals are spelled is in
 //!   [`time`] and [`decimal`], so that every source spells them alike.
-//! - `BLOB`: a byte string's own bytes, a UUID's 16, a text's UTF-8.
+//! - `BLOB`: a byte string's own bytes, a UUID's 16, an ObjectId's 12, a text's UTF-8.
 
 pub mod decimal;
 pub mod time;
@@ -63,6 +63,7 @@ fn built_in(kind: &SourceType) -> SqliteType {
         SourceType::Decimal { .. }
         | SourceType::Text
         | SourceType::Uuid
+        | SourceType::ObjectId
         | SourceType::Json
         | SourceType::Array(_)
         | SourceType::Timestamp { .. }
@@ -90,7 +91,12 @@ fn possible(kind: &SourceType, sqlite: SqliteType) -> bool {
         SqliteType::Blob => {
             matches!(
                 kind,
-                SourceType::Bytes | SourceType::Uuid | SourceType::Text | SourceType::Json | SourceType::Opaque { .. }
+                SourceType::Bytes
+                    | SourceType::Uuid
+                    | SourceType::ObjectId
+                    | SourceType::Text
+                    | SourceType::Json
+                    | SourceType::Opaque { .. }
             )
         }
     }
@@ -123,6 +129,7 @@ pub fn spelling(kind: &SourceType, sqlite: SqliteType) -> String {
         (SourceType::Array(element), _) => format!("{}[]", spelling(element, built_in(element))),
         (SourceType::Date, _) => "date".to_owned(),
         (SourceType::Uuid, _) => "uuid".to_owned(),
+        (SourceType::ObjectId, _) => "objectid".to_owned(),
         (SourceType::Bytes, _) => "bytes".to_owned(),
         // The source's text may be spelled in any way, so it never equals the text of a text column.
         (SourceType::Opaque { .. }, _) => "opaque".to_owned(),

@@ -1,5 +1,8 @@
 //! Databases to pull from: the contract every source keeps, and the list of them.
 
+mod authorities;
+mod peer;
+mod reading;
 mod sink;
 
 pub mod postgres;
@@ -10,7 +13,7 @@ use crate::batch::{Key, Position};
 use crate::config::SourceConfig;
 use crate::error::Result;
 use crate::replica::Replica;
-use crate::schema::{Table, TableName};
+use crate::schema::{KnownColumn, Table, TableName};
 
 pub use sink::{BatchSink, Incoming, channel};
 
@@ -128,8 +131,8 @@ pub trait Source: Send {
     async fn tables(&mut self) -> Result<Vec<Listed>>;
 
     /// What the source knows of a table or view; `None` when there is none of that name. A name without a schema means
-    /// the default schema.
-    async fn describe(&mut self, name: &TableName) -> Result<Option<Table>>;
+    /// the default schema. `known` is what earlier runs were told: a shape that was learnt from rows never shrinks.
+    async fn describe(&mut self, name: &TableName, known: &[KnownColumn]) -> Result<Option<Table>>;
 
     /// The greatest (track value, key) that doesn't lie in the source's future; `None` when no row has a track value,
     /// or when the table isn't tracked by columns.
@@ -140,6 +143,10 @@ pub trait Source: Send {
 
     /// Reads what `plan` asks for into `sink`, in batches of at most `plan.batch_size` rows, each row being the cells of
     /// `plan.replica.columns` (or of its key alone, as the range says) and then the range's hidden cells.
+    ///
+    /// # Errors
+    /// `Error::reshaped` when a value doesn't fit the table as it was described; the rows before it are in the sink, and
+    /// the consistent read goes on.
     async fn scan(&mut self, plan: &ScanPlan<'_>, sink: &mut BatchSink) -> Result<()>;
 
     /// What would make reading this table's changes fast, as a statement the user can run; `None` when nothing is

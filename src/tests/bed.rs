@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::mapping::time::instant_text;
+
 /// A value as tests write it and compare it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Datum {
@@ -71,6 +73,31 @@ pub type Row = BTreeMap<&'static str, Datum>;
 pub trait Bed: Send + Sync {
     /// The option `source` that reaches it.
     fn source(&self) -> Value;
+
+    /// What the key column `id` of a table is called in the replica.
+    fn id(&self) -> &'static str {
+        "id"
+    }
+
+    /// A column of `shape` as an expression on the replica.
+    fn cell(&self, _shape: &Shape, column: &str) -> String {
+        format!("\"{column}\"")
+    }
+
+    /// The option `where` that lets rows through whose `column` compares with `value` by `operator` (`=`, `<`, `>=`).
+    fn filter(&self, column: &str, operator: &str, value: i64) -> String {
+        format!("{column} {operator} {value}")
+    }
+
+    /// The shortest time that two instants of the source can differ by, in microseconds.
+    fn resolution(&self) -> i64 {
+        1
+    }
+
+    /// An instant as the replica has it.
+    fn instant(&self, micros: i64) -> String {
+        instant_text(micros, 6)
+    }
 
     /// Creates a table.
     async fn create(&self, shape: &Shape);

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Event, Level, Mode, Phase};
 
 use super::bed::{Bed, Datum, Holds, Shape};
-use super::world::{World, at, row, usual};
+use super::world::{World, at, at_micros, row, usual};
 
 /// Runs each function of this module against every server of a source.
 macro_rules! contract {
@@ -35,7 +35,7 @@ macro_rules! suite {
                 a_transaction_that_commits_late,
                 rows_without_a_track_value,
                 a_row_from_the_future_freezes_nothing,
-                microseconds_decide,
+                the_shortest_time_decides,
                 an_update_inside_the_lookback,
                 a_composite_text_key,
                 an_interrupted_first_load_goes_on_where_it_stopped,
@@ -83,7 +83,7 @@ async fn a_first_load_copies_every_cell(bed: Box<dyn Bed>) {
     world.assert_equal(&shape).await;
     let status = &world.status().await.table_map["users"];
     assert_eq!((status.mode, status.phase, status.null_tracked), (Mode::Incremental, Phase::Incremental, 1));
-    assert_eq!(status.last_value.as_deref(), Some("2026-01-01T00:01:39.000000Z"));
+    assert_eq!(status.last_value, Some(world.bed.instant(at_micros(99))));
     let log = world.log(Level::Info);
     for line in [
         "Data Sync Plugin: Starting synchronization",
@@ -207,14 +207,15 @@ async fn a_row_from_the_future_freezes_nothing(bed: Box<dyn Bed>) {
     world.run().await;
     world.assert_equal(&shape).await;
     let last = world.status().await.table_map["events"].last_value.clone();
-    assert_eq!(last.as_deref(), Some("2026-01-01T00:00:20.000000Z"));
+    assert_eq!(last, Some(world.bed.instant(at_micros(20))));
     world.end().await;
 }
 
-async fn microseconds_decide(bed: Box<dyn Bed>) {
+async fn the_shortest_time_decides(bed: Box<dyn Bed>) {
     let shape = Shape::usual("ticks");
     bed.create(&shape).await;
-    let micro = |n: i64| Datum::Instant(1_767_225_600_000_000 + n);
+    let step = bed.resolution();
+    let micro = |n: i64| Datum::Instant(at_micros(0) + n * step);
     bed.insert(&shape, &(0..10).map(|i| usual(i, i, "x", micro(i))).collect::<Vec<_>>()).await;
     let world = World::new(bed, json!({ "lookback": 0 }));
     world.run().await;
@@ -223,7 +224,7 @@ async fn microseconds_decide(bed: Box<dyn Bed>) {
     assert_eq!(stats.rows_inserted, 1);
     world.assert_equal(&shape).await;
     let last = world.status().await.table_map["ticks"].last_value.clone();
-    assert_eq!(last.as_deref(), Some("2026-01-01T00:00:00.000010Z"));
+    assert_eq!(last, Some(world.bed.instant(at_micros(0) + 10 * step)));
     world.end().await;
 }
 
@@ -358,7 +359,7 @@ async fn soft_deletes_and_their_return(bed: Box<dyn Bed>) {
     world.bed.delete(&shape, &row([("id", 3.into())])).await;
     assert_eq!(world.run().await.rows_deleted, 1);
     assert_eq!(world.run().await.rows_deleted, 0, "a marked row is not marked again");
-    let marked = world.query("SELECT id FROM users WHERE _deleted_at LIKE '20__-%Z'");
+    let marked = world.query(&format!("SELECT {} FROM users WHERE _deleted_at LIKE '20__-%Z'", world.bed.id()));
     assert_eq!(marked, [[Some("3".to_owned())]]);
     world.bed.insert(&shape, &[usual(3, 3, "back", at(3))]).await;
     world.run().await;
@@ -441,7 +442,8 @@ async fn append_never_rewrites(bed: Box<dyn Bed>) {
     world.bed.insert(&shape, &[usual(11, 11, "new", at(101))]).await;
     let stats = world.run().await;
     assert_eq!((stats.rows_inserted, stats.rows_updated), (1, 0));
-    assert_eq!(world.query("SELECT n FROM log WHERE id = 4"), [[Some("4".to_owned())]]);
+    let n = world.query(&format!("SELECT n FROM log WHERE {} = 4", world.bed.id()));
+    assert_eq!(n, [[Some("4".to_owned())]]);
     world.end().await;
 }
 
@@ -561,19 +563,23 @@ async fn another_source_is_refused(bed: Box<dyn Bed>) {
     bed.insert(&shape, &[usual(1, 1, "x", at(1)), usual(2, 2, "y", at(2))]).await;
     let world = World::new(bed, json!({}));
     world.run().await;
+    let id = world.bed.id();
     let file = rusqlite::Connection::open(world.path()).unwrap();
-    file.execute_batch(
+    file.execute_batch(&format!(
         "UPDATE tmp_data_sync_meta SET value = 'another' WHERE key = 'fingerprint'; \
          UPDATE tmp_data_sync_state SET source_fingerprint = 'another'; \
-         INSERT INTO users (id, n, name) VALUES (77, 7, 'of the other source')",
-    )
+         INSERT INTO users ({id}, n, name) VALUES (77, 7, 'of the other source')"
+    ))
     .unwrap();
     drop(file);
     let failure = world.fail().await;
     assert_eq!(failure.first.code, "SOURCE_CHANGED");
     world.sync.reset(None).await.unwrap();
     world.run().await;
-    assert_eq!(world.query("SELECT id FROM users ORDER BY id"), [[Some("1".to_owned())], [Some("2".to_owned())]]);
+    assert_eq!(
+        world.query(&format!("SELECT {id} FROM users ORDER BY {id}")),
+        [[Some("1".to_owned())], [Some("2".to_owned())]]
+    );
     world.end().await;
 }
 
@@ -625,7 +631,7 @@ async fn a_list_of_track_columns(bed: Box<dyn Bed>) {
     world.run().await;
     world.assert_equal(&shape).await;
     let status = world.status().await.table_map["users"].clone();
-    assert_eq!((status.last_value.as_deref(), status.null_tracked), (Some("2026-01-01T00:00:05.000000Z"), 2));
+    assert_eq!((status.last_value, status.null_tracked), (Some(world.bed.instant(at_micros(5))), 2));
     world.end().await;
 }
 
@@ -651,7 +657,7 @@ async fn a_dry_run_writes_nothing(bed: Box<dyn Bed>) {
     let users = &plan.tables["users"];
     assert_eq!(
         (users.mode, users.phase, users.primary_key.join(",").as_str()),
-        (Mode::Incremental, Phase::Snapshot, "id")
+        (Mode::Incremental, Phase::Snapshot, world.bed.id())
     );
     assert_eq!(users.track_columns, ["updated_at"]);
     assert!(users.ddl[0].starts_with("CREATE TABLE \"users\""), "{users:?}");
@@ -665,7 +671,8 @@ async fn a_filter_and_chosen_columns(bed: Box<dyn Bed>) {
     let shape = Shape::usual("users");
     bed.create(&shape).await;
     bed.insert(&shape, &(0..100).map(|i| usual(i, i % 10, "x", at(i))).collect::<Vec<_>>()).await;
-    let table = json!({ "name": "users", "as": "people", "columns": ["id", "n", "updated_at"], "where": "n = 3" });
+    let columns = [bed.id(), "n", "updated_at"];
+    let table = json!({ "name": "users", "as": "people", "columns": columns, "where": bed.filter("n", "=", 3) });
     let world = World::new(bed, json!({ "tables": [table] }));
     assert_eq!(world.run().await.rows_inserted, 10);
     assert_eq!(world.query("SELECT name FROM pragma_table_info('people')").len(), 3);
@@ -678,11 +685,12 @@ async fn a_changed_filter_with_deletes(bed: Box<dyn Bed>) {
     let shape = Shape::usual("users");
     bed.create(&shape).await;
     bed.insert(&shape, &(0..100).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
-    let filtered = |condition: &str| json!({ "tables": [{ "name": "users", "where": condition }] });
+    let filtered = |condition: String| json!({ "tables": [{ "name": "users", "where": condition }] });
+    let (below, above) = (bed.filter("n", "<", 50), bed.filter("n", ">=", 40));
     let mut world = World::new(bed, json!({ "deletes": "hard", "delete_limit": 1 }));
-    world.restart(filtered("n < 50")).await;
+    world.restart(filtered(below)).await;
     assert_eq!(world.run().await.rows_inserted, 50);
-    world.restart(filtered("n >= 40")).await;
+    world.restart(filtered(above)).await;
     let stats = world.run().await;
     assert_eq!((stats.rows_inserted, stats.rows_deleted), (50, 40));
     assert_eq!(world.query("SELECT min(n) || '-' || max(n) FROM users"), [[Some("40-99".to_owned())]]);

@@ -150,10 +150,10 @@ async fn tables_are_described() {
         let view = describe(source.as_mut(), "seen").await;
         assert_eq!((view.relation, view.sees_changes, view.key.len()), (Relation::View, false, 0));
         let other = TableName { schema: Some("other".to_owned()), name: "t".to_owned() };
-        assert_eq!(source.describe(&other).await.unwrap().unwrap().key, ["id"]);
+        assert_eq!(source.describe(&other, &[]).await.unwrap().unwrap().key, ["id"]);
         for hostile in ["T", "no such table", "'; DROP TABLE t; --", "$name"] {
             let name = TableName { schema: None, name: hostile.to_owned() };
-            assert_eq!(source.describe(&name).await.unwrap(), None);
+            assert_eq!(source.describe(&name, &[]).await.unwrap(), None);
         }
     }
 }

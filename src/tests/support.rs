@@ -159,13 +159,22 @@ pub fn replica(table: Table, track: &[&str], types: &BTreeMap<&str, SqliteType>)
         ["xmin"] => Track::Transaction,
         names => Track::Columns(names.iter().map(|name| index(name)).collect()),
     };
-    Replica { target: table.name.name.clone(), source: table, columns, key, track, filter: None, soft_delete: false }
+    Replica {
+        target: table.name.name.clone(),
+        source: table,
+        columns,
+        key,
+        track,
+        filter: None,
+        soft_delete: false,
+        takes_new_columns: true,
+    }
 }
 
 /// What `source` says of a table in the default schema.
 pub async fn describe(source: &mut dyn Source, name: &str) -> Table {
     let name = TableName { schema: None, name: name.to_owned() };
-    source.describe(&name).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
+    source.describe(&name, &[]).await.unwrap().unwrap_or_else(|| panic!("no table {name}"))
 }
 
 async fn drain(mut incoming: Incoming) -> Vec<Vec<Value>> {

@@ -86,12 +86,14 @@ fn replica(name: &str, columns: &[(&str, SqliteType)], key: &[usize], track: &[u
                     type_name: "any".into(),
                     kind: SourceType::Opaque { known: true },
                     nullable: true,
+                    on_request: false,
                 })
                 .collect(),
             key: key.iter().map(|&index| columns[index].0.into()).collect(),
             estimated_rows: None,
             indexes: Vec::new(),
             sees_changes: true,
+            grows: false,
         },
         target: name.into(),
         columns: columns
@@ -103,6 +105,7 @@ fn replica(name: &str, columns: &[(&str, SqliteType)], key: &[usize], track: &[u
         track: if track.is_empty() { Track::Whole } else { Track::Columns(track.to_vec()) },
         filter: None,
         soft_delete: false,
+        takes_new_columns: true,
     }
 }
 

@@ -131,7 +131,7 @@ impl World {
 
     /// The same for a table that has another name in the target.
     pub async fn assert_equal_as(&self, shape: &Shape, target: &str) {
-        let columns: Vec<String> = shape.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let columns: Vec<String> = shape.columns.iter().map(|(name, _)| self.bed.cell(shape, name)).collect();
         let mut there = self.query(&format!("SELECT {} FROM \"{target}\"", columns.join(", ")));
         there.sort();
         let source = self.bed.dump(shape).await;
@@ -196,5 +196,10 @@ pub fn usual(id: i64, n: i64, name: &str, updated_at: Datum) -> Row {
 
 /// A moment in the past: `seconds` after 2026-01-01T00:00:00Z.
 pub fn at(seconds: i64) -> Datum {
-    Datum::Instant((1_767_225_600 + seconds) * 1_000_000)
+    Datum::Instant(at_micros(seconds))
+}
+
+/// The same in microseconds since 1970.
+pub fn at_micros(seconds: i64) -> i64 {
+    (1_767_225_600 + seconds) * 1_000_000
 }

@@ -160,6 +160,7 @@ pub fn table(name: TableName, answer: &str) -> serde_json::Result<(Table, Detail
             type_name: column.type_name,
             kind: read_as.kind.clone(),
             nullable: !column.filled,
+            on_request: false,
         });
         types.push((column.name, read_as));
     }
@@ -191,6 +192,7 @@ pub fn table(name: TableName, answer: &str) -> serde_json::Result<(Table, Detail
             .filter(|index| !index.is_empty())
             .collect(),
         sees_changes: described.sees_changes,
+        grows: false,
     };
     Ok((table, details))
 }

@@ -3,14 +3,13 @@
 //! The driver begins with the process's environment and `~/.pgpass`; what they say of the server, the role, the database
 //! and trust is overwritten, so that only the configuration counts.
 
-use std::path::Path;
-
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::error::Peer;
 use crate::config::{ServerAddress, ServerConfig, Ssl};
 use crate::error::{Error, Kind, Result};
+use crate::source::authorities;
+use crate::source::peer::Peer;
 
 const APPLICATION: &str = "data-sync";
 
@@ -100,7 +99,7 @@ fn protect(
 ) -> Result<PgConnectOptions> {
     let options = match &config.ca_cert {
         Some(path) => {
-            let pem = read_ca(path)?;
+            let pem = authorities::read(path)?;
             options.ssl_root_cert_from_pem(pem)
         }
         None if sets_ca => options,
@@ -115,21 +114,6 @@ fn protect(
         Some(Ssl::Prefer) | None => options.ssl_mode(PgSslMode::Prefer),
     })
 }
-
-fn read_ca(path: &Path) -> Result<Vec<u8>> {
-    let unusable = |why: String| {
-        Error::new(Kind::Config, format!("source.ca_cert '{}' can't be used", path.display()))
-            .because(format!("{why}; give the path of a PEM file with the authorities to trust"))
-    };
-    let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    if pem.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE) {
-        Ok(pem)
-    } else {
-        Err(unusable("it holds no certificate".to_owned()))
-    }
-}
-
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 #[cfg(test)]
 mod tests {

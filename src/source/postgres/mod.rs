@@ -24,15 +24,16 @@ use tokio::time::timeout;
 
 use self::catalog::Details;
 use self::copy::{Decoder, Step};
-use self::error::{Peer, Reading};
 use self::query::{Query, Select};
 use self::snapshot::Snapshot;
+use super::peer::{Peer, connect_timeout};
+use super::reading::Reading;
 use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, channel};
 use crate::batch::Position;
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
 use crate::replica::Replica;
-use crate::schema::{Table, TableName};
+use crate::schema::{KnownColumn, Table, TableName};
 
 /// Where a name without a schema is looked for unless the configuration says otherwise.
 const DEFAULT_SCHEMA: &str = "public";
@@ -108,7 +109,7 @@ impl Source for PostgresSource {
         }
         let connection = timeout(self.limits.connect, self.options.connect())
             .await
-            .map_err(|_| error::connect_timeout(&self.peer))?
+            .map_err(|_| connect_timeout(&self.peer))?
             .map_err(|error| error::connect(&error, &self.peer))?;
         self.start(connection).await
     }
@@ -124,7 +125,7 @@ impl Source for PostgresSource {
             .collect()
     }
 
-    async fn describe(&mut self, name: &TableName) -> Result<Option<Table>> {
+    async fn describe(&mut self, name: &TableName, _: &[KnownColumn]) -> Result<Option<Table>> {
         let schema = name.schema.as_ref().unwrap_or(&self.schema);
         let name = TableName { schema: Some(schema.clone()), name: name.name.clone() };
         let rows = self.ask(&catalog::describe(schema, &name.name), None).await?;
@@ -153,7 +154,8 @@ impl Source for PostgresSource {
         let rows = self.ask(&format!("EXPLAIN (FORMAT JSON) {}", select.sql), Some(plan.replica)).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         // It comes as json, which is text too.
-        let answer: &str = row.try_get_unchecked(0).map_err(|error| self.reading(Some(plan.replica)).error(&error))?;
+        let answer: &str =
+            row.try_get_unchecked(0).map_err(|error| error::read(&self.reading(Some(plan.replica)), &error))?;
         let explained: serde_json::Value =
             serde_json::from_str(answer).map_err(|error| self.reading(Some(plan.replica)).because(error))?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast saturates")]
@@ -209,7 +211,7 @@ impl PostgresSource {
     async fn start(&mut self, mut connection: PgConnection) -> Result<Moment> {
         let rows = simple(&mut connection, BEGIN, self.limits.connect)
             .await
-            .map_err(|_| error::connect_timeout(&self.peer))?
+            .map_err(|_| connect_timeout(&self.peer))?
             .map_err(|error| error::connect(&error, &self.peer))?;
         let Some(row) = rows.first() else {
             return Err(Error::new(Kind::Connect, "Failed to connect to external database")
@@ -231,7 +233,7 @@ impl PostgresSource {
     }
 
     fn text(&self, row: &PgRow, index: usize) -> Result<String> {
-        row.try_get(index).map_err(|error| self.reading(None).error(&error))
+        row.try_get(index).map_err(|error| error::read(&self.reading(None), &error))
     }
 
     /// The connection, within a consistent read.
@@ -245,7 +247,7 @@ impl PostgresSource {
         let rows = simple(&mut connection, sql, self.limits.query)
             .await
             .map_err(|_| self.reading(replica).timeout(self.limits.query))?
-            .map_err(|error| self.reading(replica).error(&error))?;
+            .map_err(|error| error::read(&self.reading(replica), &error))?;
         self.connection = Some(connection);
         Ok(rows)
     }
@@ -253,7 +255,7 @@ impl PostgresSource {
     /// Makes sure that the details of `replica`'s table are known.
     async fn know(&mut self, replica: &Replica) -> Result<()> {
         let name = &replica.source.name;
-        if self.details.contains_key(name) || self.describe(name).await?.is_some() {
+        if self.details.contains_key(name) || self.describe(name, &[]).await?.is_some() {
             return Ok(());
         }
         let message = format!("Table '{}' not found in external database", replica.target);
@@ -289,7 +291,7 @@ impl PostgresSource {
         let mut pieces = timeout(limit, connection.copy_out_raw(&sql))
             .await
             .map_err(|_| reading.timeout(limit))?
-            .map_err(|error| reading.error(&error))?;
+            .map_err(|error| error::read(&reading, &error))?;
         let mut carry = Vec::new();
         loop {
             // A timer for every row would cost more than the row; most are there already.
@@ -298,7 +300,7 @@ impl PostgresSource {
                 None => timeout(limit, pieces.next()).await.map_err(|_| reading.timeout(limit))?,
             };
             let Some(piece) = piece else { break };
-            let piece = piece.map_err(|error| reading.error(&error))?;
+            let piece = piece.map_err(|error| error::read(&reading, &error))?;
             let split = !carry.is_empty();
             if split {
                 carry.extend_from_slice(&piece);
