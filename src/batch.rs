@@ -167,6 +167,12 @@ impl Batch {
         self.cells.truncate(whole);
     }
 
+    /// Drops the last row.
+    pub fn drop_last_row(&mut self) {
+        let before = self.rows().saturating_sub(1) * self.width;
+        self.cells.truncate(before);
+    }
+
     /// Adds a NULL.
     pub fn push_null(&mut self) {
         self.cells.push(Cell::Null);

@@ -42,6 +42,8 @@ pub struct Replica {
     pub filter: Option<String>,
     /// Whether deleted rows stay and get a `_deleted_at`.
     pub soft_delete: bool,
+    /// Whether `0000-00-00` becomes NULL; never in a key.
+    pub null_zero_dates: bool,
     /// Whether columns that the source's table gets later are copied too.
     pub takes_new_columns: bool,
 }

@@ -128,7 +128,15 @@ pub struct Table {
     pub grows: bool,
 }
 
+/// A table of more rows is large: reading it whole every run, or without an index, is worth a hint.
+const LARGE: u64 = 100_000;
+
 impl Table {
+    /// Whether it is known to be large.
+    pub fn is_large(&self) -> bool {
+        self.estimated_rows.is_some_and(|rows| rows > LARGE)
+    }
+
     /// The index of the column called `name`, exactly.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)

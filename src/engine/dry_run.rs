@@ -26,7 +26,7 @@ impl Inner {
         let mut source = self.new_source(&config)?;
         let outcome = async {
             source.begin().await?;
-            let all = select::select(source.as_mut(), &config, &self.options, &state, &self.reporter).await?;
+            let all = select::select(source.as_mut(), &self.options, &state, &self.reporter).await?;
             let (tables, mut missing) = select::narrow(all, named);
             if let Some(error) = missing.pop() {
                 return Err(error);

@@ -296,10 +296,9 @@ impl Inner {
             }
         };
         let fingerprint = connected.config.fingerprint();
-        let config = connected.config.clone();
         let run =
             Run::new(&self.options, &self.reporter, target.as_ref(), connected.source.as_mut(), control, fingerprint);
-        let outcome = run.execute(&config, tables).await;
+        let outcome = run.execute(tables).await;
         drop(lock);
         self.keep(connected);
         outcome

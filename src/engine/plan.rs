@@ -1,6 +1,6 @@
 //! From what the source says of a table and what the user wants to the plan for it: columns, names, key, mode.
 
-use crate::config::{Deletes, Options, SchemaDrift, TableOptions};
+use crate::config::{Deletes, Options, SchemaDrift, TableOptions, ZeroDates};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Level, Mode};
 use crate::mapping;
@@ -12,9 +12,6 @@ use super::naming::{self, Wish};
 
 /// PostgreSQL's hidden column that a user names to track by transaction.
 pub const TRANSACTION_COLUMN: &str = "xmin";
-
-/// A table of this many rows is large: reading it whole every run, or without an index, is worth a hint.
-pub const LARGE_TABLE: u64 = 100_000;
 
 /// The column soft deletes add.
 pub const DELETED_AT: &str = "_deleted_at";
@@ -101,6 +98,7 @@ pub fn plan(
         track,
         filter: wishes.filter.clone(),
         soft_delete,
+        null_zero_dates: options.zero_dates == ZeroDates::Null,
         takes_new_columns: wishes.columns.is_none(),
     };
     Ok(Plan { replica, mode, deletes, signature, batch_size: wishes.batch_size.unwrap_or(options.batch_size), hints })
@@ -123,6 +121,10 @@ fn signature(table: &Table, track: &Track, wishes: &TableOptions, options: &Opti
             "exclude_columns": wishes.exclude_columns,
             "frozen": options.schema_drift == SchemaDrift::Freeze,
         });
+    }
+    // Rows that were read with another wish have the other form.
+    if options.zero_dates == ZeroDates::Null {
+        signature["zero_dates"] = "null".into();
     }
     signature.to_string()
 }
@@ -347,7 +349,7 @@ fn choose_mode(
         .in_table(target)),
         (None, None) => {
             hints.push((Level::Info, format!("Table {target} has no column to track: each run reads it whole")));
-            if table.estimated_rows.is_some_and(|rows| rows >= LARGE_TABLE) {
+            if table.is_large() {
                 hints.push((
                     Level::Warn,
                     format!("Table {target} is large and is read whole every run; name a column with track_column"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Options, SourceConfig};
+use crate::config::Options;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Failure, Fault, Level, RunStats, TableStats};
 use crate::source::{Moment, Source};
@@ -87,9 +87,9 @@ impl<'a> Run<'a> {
     }
 
     /// Runs from end to end. The caller holds the target's lock.
-    pub async fn execute(mut self, config: &SourceConfig, named: Option<&[String]>) -> Result<RunStats, Failure> {
+    pub async fn execute(mut self, named: Option<&[String]>) -> Result<RunStats, Failure> {
         let clock = Clock::start();
-        let outcome = self.tables(config, named).await;
+        let outcome = self.tables(named).await;
         if self.moment.take().is_some() {
             self.source.end().await;
         }
@@ -116,14 +116,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn tables(
-        &mut self,
-        config: &SourceConfig,
-        named: Option<&[String]>,
-    ) -> Result<(BTreeMap<String, TableStats>, Vec<Error>)> {
+    async fn tables(&mut self, named: Option<&[String]>) -> Result<(BTreeMap<String, TableStats>, Vec<Error>)> {
         let mut state = self.target.load().await?;
         check_source(&state, &self.fingerprint)?;
-        let selected = self.select(config, &state).await?;
+        let selected = self.select(&state).await?;
         let (selected, mut errors) = select::narrow(selected, named);
         for error in &errors {
             self.reporter.log(Level::Error, error);
@@ -160,12 +156,12 @@ impl<'a> Run<'a> {
     }
 
     /// Finds the tables, trying again when the source can't be reached for a moment.
-    async fn select(&mut self, config: &SourceConfig, state: &State) -> Result<Vec<Selected>> {
+    async fn select(&mut self, state: &State) -> Result<Vec<Selected>> {
         let mut attempts = Attempts::new(self.options.retry);
         loop {
             let outcome = match self.read().await {
                 Ok(_) => {
-                    let selected = select::select(self.source, config, self.options, state, self.reporter);
+                    let selected = select::select(self.source, self.options, state, self.reporter);
                     self.control.or_end(selected).await
                 }
                 Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use wildmatch::WildMatch;
 
-use crate::config::{Options, SourceConfig, TableOptions};
+use crate::config::{Options, TableOptions};
 use crate::error::{Error, Kind, Result};
 use crate::event::Level;
 use crate::schema::TableName;
@@ -34,25 +34,15 @@ impl Selected {
     }
 }
 
-/// The schema that a table without one is looked for in.
-fn default_schema(config: &SourceConfig) -> Option<String> {
-    match config {
-        SourceConfig::Postgresql(server) => Some(server.schema.clone().unwrap_or_else(|| "public".to_owned())),
-        SourceConfig::Mysql(server) => server.schema.clone(),
-        _ => None,
-    }
-}
-
 /// The tables that the options name, or every base table of the default schema when they name none. Names that a
 /// pattern finds but the role may not read are said in the log and left out.
 pub async fn select(
     source: &mut dyn Source,
-    config: &SourceConfig,
     options: &Options,
     state: &State,
     reporter: &Reporter,
 ) -> Result<Vec<Selected>> {
-    let default = default_schema(config);
+    let default = source.default_schema().map(str::to_owned);
     let everything = [TableOptions { name: "*".to_owned(), ..TableOptions::default() }];
     let wanted: &[TableOptions] = if options.tables.is_empty() { &everything } else { &options.tables };
     let is_pattern = |wishes: &TableOptions| {

@@ -10,6 +10,7 @@
 //! - `BLOB`: a byte string's own bytes, a UUID's 16, an ObjectId's 12, a text's UTF-8.
 
 pub mod decimal;
+pub mod form;
 pub mod time;
 
 use crate::error::{Error, Kind, Result};

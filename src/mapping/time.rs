@@ -61,6 +61,60 @@ pub fn push_time(out: &mut Vec<u8>, micros: i64, digits: u8) {
     out.extend_from_slice(&text[..length]);
 }
 
+/// A date as a source spells it: MySQL keeps `2024-00-15` and `0000-00-00`, which are no days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// 0–9999.
+    pub year: u16,
+    /// 0–12.
+    pub month: u8,
+    /// 0–31.
+    pub day: u8,
+}
+
+impl Parts {
+    /// Whether it is `0000-00-00`.
+    pub const fn is_zero(self) -> bool {
+        self.year == 0 && self.month == 0 && self.day == 0
+    }
+}
+
+/// Appends a date by its parts.
+pub fn push_parts(out: &mut Vec<u8>, Parts { year, month, day }: Parts) {
+    let [[y3, y2], [y1, y0]] = [pair(u32::from(year / 100)), pair(year.into())];
+    let [[m1, m0], [d1, d0]] = [pair(month.into()), pair(day.into())];
+    out.extend_from_slice(&[y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0]);
+}
+
+/// Appends a date by its parts with a time of day, as [`push_timestamp`] does; the zero of a source that has one keeps the
+/// source's own spelling, with a space.
+pub fn push_moment(out: &mut Vec<u8>, date: Parts, micros: i64, digits: u8, zoned: bool) {
+    push_parts(out, date);
+    let zero = date.is_zero() && micros == 0;
+    out.push(if zero { b' ' } else { b'T' });
+    push_time(out, micros, digits);
+    if zoned && !zero {
+        out.push(b'Z');
+    }
+}
+
+/// Appends a length of time: hours of two digits or more, and a sign only below zero.
+pub fn push_span(out: &mut Vec<u8>, negative: bool, micros: u64, digits: u8) {
+    const HOUR: u64 = 3_600_000_000;
+    if negative {
+        out.push(b'-');
+    }
+    let hours = micros / HOUR;
+    if hours > 99 {
+        out.extend_from_slice(itoa::Buffer::new().format(hours).as_bytes());
+        let mut rest = Vec::with_capacity(15);
+        push_time(&mut rest, i64::try_from(micros % HOUR).unwrap_or(0), digits);
+        out.extend_from_slice(&rest[2..]);
+    } else {
+        push_time(out, i64::try_from(micros).unwrap_or(0), digits);
+    }
+}
+
 /// Appends an offset from UTC: `+02:00`, with seconds only where there are any.
 pub fn push_offset(out: &mut Vec<u8>, seconds_east: i32) {
     let distance = seconds_east.unsigned_abs();

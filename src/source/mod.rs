@@ -4,7 +4,9 @@ mod authorities;
 mod peer;
 mod reading;
 mod sink;
+mod uuid7;
 
+pub mod mysql;
 pub mod postgres;
 
 use async_trait::async_trait;
@@ -127,6 +129,11 @@ pub trait Source: Send {
     /// `CONNECT` or `AUTH`, with the real cause.
     async fn begin(&mut self) -> Result<Moment>;
 
+    /// Where a name without a schema is looked for; `None` where the source has no schemas.
+    fn default_schema(&self) -> Option<&str> {
+        None
+    }
+
     /// The base tables in every schema the user may see, system schemas left out, each once (no partitions).
     async fn tables(&mut self) -> Result<Vec<Listed>>;
 
@@ -182,4 +189,4 @@ pub struct Limits {
 }
 
 /// Every kind of source there is.
-pub static ALL: &[&dyn Connect] = &[&postgres::Postgres];
+pub static ALL: &[&dyn Connect] = &[&postgres::Postgres, &mysql::Mysql];

@@ -69,6 +69,7 @@ macro_rules! suite {
 }
 
 suite!(postgres, crate::tests::postgres_bed::beds);
+suite!(mysql, crate::tests::mysql_bed::beds);
 
 async fn a_first_load_copies_every_cell(bed: Box<dyn Bed>) {
     let shape = Shape::usual("users");

@@ -147,20 +147,25 @@ async fn incremental_run_survives(bed: Box<dyn Bed>) {
     world.end().await;
 }
 
-mod postgres {
-    use crate::tests::postgres_bed::beds;
+macro_rules! crash {
+    ($module:ident, $beds:path) => {
+        mod $module {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn first_load() {
+                for bed in $beds().await {
+                    super::first_load_survives(bed).await;
+                }
+            }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn first_load() {
-        for bed in beds().await {
-            super::first_load_survives(bed).await;
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn incremental_run() {
+                for bed in $beds().await {
+                    super::incremental_run_survives(bed).await;
+                }
+            }
         }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn incremental_run() {
-        for bed in beds().await {
-            super::incremental_run_survives(bed).await;
-        }
-    }
+    };
 }
+
+crash!(postgres, crate::tests::postgres_bed::beds);
+crash!(mysql, crate::tests::mysql_bed::beds);

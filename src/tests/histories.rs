@@ -199,3 +199,10 @@ mod postgres {
         super::histories(crate::tests::postgres_bed::beds).await;
     }
 }
+
+mod mysql {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn histories() {
+        super::histories(crate::tests::mysql_bed::beds).await;
+    }
+}

@@ -1,4 +1,5 @@
-//! Tests by feature. Those that need a server find it by `DATA_SYNC_TEST_POSTGRES`, which `npm test` sets.
+//! Tests by feature. Those that need a server find it by `DATA_SYNC_TEST_POSTGRES`, `DATA_SYNC_TEST_MYSQL` or
+//! `DATA_SYNC_TEST_MONGODB`, which `npm test` sets.
 
 mod bed;
 mod config;
@@ -7,6 +8,7 @@ mod crash;
 mod histories;
 mod losses;
 mod mapping;
+mod mysql_bed;
 mod postgres;
 mod postgres_bed;
 mod proxy;

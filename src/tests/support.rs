@@ -167,6 +167,7 @@ pub fn replica(table: Table, track: &[&str], types: &BTreeMap<&str, SqliteType>)
         track,
         filter: None,
         soft_delete: false,
+        null_zero_dates: false,
         takes_new_columns: true,
     }
 }

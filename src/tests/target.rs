@@ -105,6 +105,7 @@ fn replica(name: &str, columns: &[(&str, SqliteType)], key: &[usize], track: &[u
         track: if track.is_empty() { Track::Whole } else { Track::Columns(track.to_vec()) },
         filter: None,
         soft_delete: false,
+        null_zero_dates: false,
         takes_new_columns: true,
     }
 }

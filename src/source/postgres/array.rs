@@ -1,7 +1,8 @@
 //! Arrays of any dimension as JSON arrays.
 
-use super::form::push_json;
-use super::wire::{Malformed, Reader, Scalar, Wire};
+use super::wire::{Malformed, Reader, Wire};
+use crate::mapping::form::Scalar;
+use crate::mapping::form::push_json;
 
 /// PostgreSQL's own limit on dimensions.
 const MOST_DIMENSIONS: usize = 6;

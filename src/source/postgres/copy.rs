@@ -1,11 +1,12 @@
 //! The rows of `COPY … (FORMAT binary)`, decoded from pieces of any size.
 
 use super::array::push_array;
-use super::form::push_cell;
-use super::wire::{Malformed, Reader, Scalar, Wire};
+use super::wire::{Malformed, Reader, Wire};
 use crate::batch::Batch;
 use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
+use crate::mapping::form::Scalar;
+use crate::mapping::form::push_cell;
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 

@@ -5,7 +5,6 @@ mod catalog;
 mod connect;
 mod copy;
 mod error;
-mod form;
 mod kind;
 mod literal;
 mod query;
@@ -112,6 +111,10 @@ impl Source for PostgresSource {
             .map_err(|_| connect_timeout(&self.peer))?
             .map_err(|error| error::connect(&error, &self.peer))?;
         self.start(connection).await
+    }
+
+    fn default_schema(&self) -> Option<&str> {
+        Some(&self.schema)
     }
 
     async fn tables(&mut self) -> Result<Vec<Listed>> {

@@ -257,7 +257,6 @@ fn untracked(replica: &Replica) -> Error {
 
 /// The index that makes finding `replica`'s changes fast, when it lacks one and is large.
 pub fn missing_index(replica: &Replica, details: Option<&Details>) -> Option<String> {
-    const LARGE: u64 = 100_000;
     let source = &replica.source;
     let columns: Vec<_> =
         replica.track_columns().into_iter().map(|index| &source.columns[replica.columns[index].source].name).collect();
@@ -267,8 +266,7 @@ pub fn missing_index(replica: &Replica, details: Option<&Details>) -> Option<Str
         // The catalog shows expressions only as such.
         _ => details.is_some_and(|details| details.indexed_expression),
     };
-    let small = source.estimated_rows.is_none_or(|rows| rows <= LARGE);
-    if indexed || small || source.relation == crate::schema::Relation::View {
+    if indexed || !source.is_large() || source.relation == crate::schema::Relation::View {
         return None;
     }
     let tracked = match columns.as_slice() {

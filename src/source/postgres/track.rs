@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::mapping::{self, SqliteType};
 use crate::replica::Replica;
 use crate::schema::SourceType;
-use crate::source::Lookback;
+use crate::source::{Lookback, uuid7};
 
 use super::query::{column, details_of};
 use super::wire::Wire;
@@ -109,7 +109,12 @@ impl Track {
             Wire::Numeric | Wire::Float4 | Wire::Float8 => {
                 Some(format!("({} - '{}'::{})", self.literal(&floor.track)?, lookback.values, self.read_as.literal))
             }
-            Wire::Uuid => earlier_uuid(&floor.track, lookback).map(|uuid| format!("'{uuid}'::pg_catalog.uuid")),
+            Wire::Uuid => match &floor.track {
+                Value::Text(text) => {
+                    uuid7::earlier(text, lookback.seconds).map(|uuid| format!("'{uuid}'::pg_catalog.uuid"))
+                }
+                _ => None,
+            },
             _ => None,
         };
         Ok(bound.map(|bound| format!("{} >= {bound}", self.expression)))
@@ -129,20 +134,6 @@ impl Track {
             _ => format!("({} - {seconds})", self.literal(floor)?),
         }))
     }
-}
-
-/// The smallest UUID of version 7 that is `lookback` older than `floor`.
-fn earlier_uuid(floor: &Value, lookback: Lookback) -> Option<String> {
-    let Value::Text(text) = floor else { return None };
-    let digits: String = text.chars().filter(|character| *character != '-').collect();
-    if digits.len() != 32 || digits.as_bytes()[12] != b'7' {
-        return None;
-    }
-    let milliseconds = u64::from_str_radix(digits.get(..12)?, 16).ok()?;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast saturates")]
-    let behind = (lookback.seconds * 1000.0) as u64;
-    let earlier = format!("{:012x}", milliseconds.saturating_sub(behind));
-    Some(format!("{}-{}-0000-0000-000000000000", &earlier[..8], &earlier[8..]))
 }
 
 /// A type's name without the schema that is always searched.
@@ -193,25 +184,4 @@ fn wider(left: &ColumnType, right: &ColumnType) -> Option<ColumnType> {
         }
         _ => wide.clone(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uuids_of_version_7_have_a_time() {
-        let lookback = Lookback { seconds: 300.0, values: 0 };
-        let earlier = |text: &str| earlier_uuid(&Value::Text(text.to_owned()), lookback);
-        assert_eq!(
-            earlier("01890a5d-ac96-774b-bcce-b302099a8057").as_deref(),
-            Some("01890a59-18b6-0000-0000-000000000000")
-        );
-        assert_eq!(
-            earlier("00000000-0001-7000-8000-000000000000").as_deref(),
-            Some("00000000-0000-0000-0000-000000000000")
-        );
-        assert_eq!(earlier("f47ac10b-58cc-4372-a567-0e02b2c3d479"), None);
-        assert_eq!(earlier("no uuid"), None);
-    }
 }

@@ -1,6 +1,7 @@
 //! PostgreSQL's binary spelling of values, read without copying.
 
 use crate::mapping::decimal::Grouped;
+use crate::mapping::form::Scalar;
 use crate::mapping::time::MICROS_PER_DAY;
 
 /// How a column's values come over the wire.
@@ -25,40 +26,6 @@ pub enum Wire {
     Timestamp { digits: u8 },
     TimestampTz { digits: u8 },
     Array(Box<Self>),
-}
-
-/// One value, read but not yet spelled.
-#[derive(Debug, Clone, Copy)]
-pub enum Scalar<'a> {
-    Bool(bool),
-    Int(i64),
-    Float4(f32),
-    Float8(f64),
-    Decimal(Grouped<'a>),
-    /// A number or a time that is none, in the source's word for it.
-    Word(&'static str),
-    Text(&'a [u8]),
-    Json(&'a [u8]),
-    Bytes(&'a [u8]),
-    Uuid([u8; 16]),
-    Date {
-        days: i64,
-    },
-    Time {
-        micros: i64,
-        digits: u8,
-    },
-    TimeTz {
-        micros: i64,
-        east: i32,
-        digits: u8,
-    },
-    Timestamp {
-        days: i64,
-        micros: i64,
-        digits: u8,
-        zoned: bool,
-    },
 }
 
 /// The bytes are not a value of the type that was asked for.

@@ -1,12 +1,94 @@
-//! From a value to a cell: one spelling per target type (see [`crate::mapping`]).
+//! From a value to a cell: one spelling per target type (see [`crate::mapping`]), whatever source it came from.
 
-use super::wire::Scalar;
+use super::SqliteType;
+use super::decimal::{self, Grouped, integer_of_text, push_shortest, real_of_text, widen};
+use super::time::{self, Parts, push_date, push_offset, push_time, push_timestamp};
 use crate::batch::Batch;
-use crate::mapping::decimal::{integer_of_text, push_shortest, real_of_text, widen};
-use crate::mapping::time::{push_date, push_offset, push_time, push_timestamp};
-use crate::mapping::{SqliteType, decimal};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// One value, read but not yet spelled.
+#[derive(Debug, Clone, Copy)]
+pub enum Scalar<'a> {
+    /// True or false.
+    Bool(bool),
+    /// A signed integer.
+    Int(i64),
+    /// An integer that may be larger than SQLite's.
+    Unsigned(u64),
+    /// A 32-bit float.
+    Float4(f32),
+    /// A 64-bit float.
+    Float8(f64),
+    /// A decimal number in groups of digits.
+    Decimal(Grouped<'a>),
+    /// A decimal number in its digits.
+    Digits(&'a [u8]),
+    /// A number or a time that is none, in the source's word for it.
+    Word(&'static str),
+    /// UTF-8.
+    Text(&'a [u8]),
+    /// A JSON document in UTF-8.
+    Json(&'a [u8]),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// A UUID's bytes, the highest first.
+    Uuid([u8; 16]),
+    /// A day of the proleptic Gregorian calendar.
+    Date {
+        /// Counted from 1970-01-01.
+        days: i64,
+    },
+    /// A date by its parts, which may be none of the calendar's.
+    Parts(Parts),
+    /// A time of day.
+    Time {
+        /// Since midnight.
+        micros: i64,
+        /// Fraction digits.
+        digits: u8,
+    },
+    /// A length of time, which may be below zero or longer than a day.
+    Span {
+        /// Whether it is below zero.
+        negative: bool,
+        /// How long it is.
+        micros: u64,
+        /// Fraction digits.
+        digits: u8,
+    },
+    /// A time of day with an offset.
+    TimeTz {
+        /// Since midnight.
+        micros: i64,
+        /// Seconds east of UTC.
+        east: i32,
+        /// Fraction digits.
+        digits: u8,
+    },
+    /// A day with a time of day.
+    Timestamp {
+        /// Counted from 1970-01-01.
+        days: i64,
+        /// Since midnight.
+        micros: i64,
+        /// Fraction digits.
+        digits: u8,
+        /// Whether it is an instant, in UTC.
+        zoned: bool,
+    },
+    /// The same by the parts of its date.
+    Moment {
+        /// The date.
+        date: Parts,
+        /// Since midnight.
+        micros: i64,
+        /// Fraction digits.
+        digits: u8,
+        /// Whether it is an instant, in UTC.
+        zoned: bool,
+    },
+}
 
 /// Adds `scalar` to `batch` as a cell for a column of type `sqlite`; `scratch` is overwritten.
 pub fn push_cell(scalar: Scalar<'_>, sqlite: SqliteType, batch: &mut Batch, scratch: &mut Vec<u8>) {
@@ -14,7 +96,7 @@ pub fn push_cell(scalar: Scalar<'_>, sqlite: SqliteType, batch: &mut Batch, scra
         SqliteType::Integer => push_integer(scalar, batch, scratch),
         SqliteType::Real => push_real(scalar, batch, scratch),
         SqliteType::Text => match scalar {
-            Scalar::Text(text) | Scalar::Json(text) => batch.push_text(text),
+            Scalar::Text(text) | Scalar::Json(text) | Scalar::Digits(text) => batch.push_text(text),
             scalar => batch.push_text_with(|out| push_text(scalar, out)),
         },
         SqliteType::Blob => match scalar {
@@ -28,8 +110,10 @@ pub fn push_cell(scalar: Scalar<'_>, sqlite: SqliteType, batch: &mut Batch, scra
 fn push_integer(scalar: Scalar<'_>, batch: &mut Batch, scratch: &mut Vec<u8>) {
     let integer = match scalar {
         Scalar::Int(value) => Some(value),
+        Scalar::Unsigned(value) => i64::try_from(value).ok(),
         Scalar::Bool(value) => Some(value.into()),
         Scalar::Decimal(number) => number.integer(),
+        Scalar::Digits(text) => integer_of_digits(text),
         Scalar::Text(text) => integer_of_text(text),
         Scalar::Float4(_) | Scalar::Float8(_) => return push_real(scalar, batch, scratch),
         _ => None,
@@ -40,6 +124,13 @@ fn push_integer(scalar: Scalar<'_>, batch: &mut Batch, scratch: &mut Vec<u8>) {
     }
 }
 
+/// The integer that a decimal number is, when its fraction is zero and it fits.
+fn integer_of_digits(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    fraction.bytes().all(|digit| digit == b'0').then(|| whole.parse().ok()).flatten()
+}
+
 fn push_real(scalar: Scalar<'_>, batch: &mut Batch, scratch: &mut Vec<u8>) {
     let real = match scalar {
         Scalar::Float8(value) => Some(value),
@@ -47,8 +138,10 @@ fn push_real(scalar: Scalar<'_>, batch: &mut Batch, scratch: &mut Vec<u8>) {
         Scalar::Decimal(number) => Some(number.real(scratch)),
         #[allow(clippy::cast_precision_loss, reason = "the user asked for a double")]
         Scalar::Int(value) => Some(value as f64),
+        #[allow(clippy::cast_precision_loss, reason = "the user asked for a double")]
+        Scalar::Unsigned(value) => Some(value as f64),
         Scalar::Bool(value) => Some(f64::from(u8::from(value))),
-        Scalar::Text(text) => real_of_text(text),
+        Scalar::Text(text) | Scalar::Digits(text) => real_of_text(text),
         _ => None,
     };
     match real {
@@ -63,23 +156,27 @@ pub fn push_text(scalar: Scalar<'_>, out: &mut Vec<u8>) {
     match scalar {
         Scalar::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
         Scalar::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Scalar::Unsigned(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
         Scalar::Float4(value) => push_float(f64::from(value), value, out),
         Scalar::Float8(value) => push_float(value, value, out),
         Scalar::Decimal(number) => number.push(out),
         Scalar::Word(word) => out.extend_from_slice(word.as_bytes()),
-        Scalar::Text(text) | Scalar::Json(text) => out.extend_from_slice(text),
+        Scalar::Text(text) | Scalar::Json(text) | Scalar::Digits(text) => out.extend_from_slice(text),
         Scalar::Bytes(bytes) => {
             out.extend_from_slice(b"\\x");
             push_hex(bytes, out);
         }
         Scalar::Uuid(bytes) => push_uuid(&bytes, out),
         Scalar::Date { days } => push_date(out, days),
+        Scalar::Parts(date) => time::push_parts(out, date),
         Scalar::Time { micros, digits } => push_time(out, micros, digits),
+        Scalar::Span { negative, micros, digits } => time::push_span(out, negative, micros, digits),
         Scalar::TimeTz { micros, east, digits } => {
             push_time(out, micros, digits);
             push_offset(out, east);
         }
         Scalar::Timestamp { days, micros, digits, zoned } => push_timestamp(out, days, micros, digits, zoned),
+        Scalar::Moment { date, micros, digits, zoned } => time::push_moment(out, date, micros, digits, zoned),
     }
 }
 
@@ -113,7 +210,9 @@ fn push_uuid(bytes: &[u8; 16], out: &mut Vec<u8>) {
 pub fn push_json(scalar: Scalar<'_>, out: &mut Vec<u8>) {
     match scalar {
         Scalar::Json(json) => out.extend_from_slice(json),
-        Scalar::Bool(_) | Scalar::Int(_) | Scalar::Decimal(_) => push_text(scalar, out),
+        Scalar::Bool(_) | Scalar::Int(_) | Scalar::Unsigned(_) | Scalar::Decimal(_) | Scalar::Digits(_) => {
+            push_text(scalar, out);
+        }
         Scalar::Float4(value) if value.is_finite() => push_text(scalar, out),
         Scalar::Float8(value) if value.is_finite() => push_text(scalar, out),
         Scalar::Text(text) => push_json_string(text, out),
