@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use url::Url;
 
 use crate::mapping::time::instant_text;
 
@@ -87,6 +88,29 @@ pub trait Bed: Send + Sync {
     /// The option `where` that lets rows through whose `column` compares with `value` by `operator` (`=`, `<`, `>=`).
     fn filter(&self, column: &str, operator: &str, value: i64) -> String {
         format!("{column} {operator} {value}")
+    }
+
+    /// The source's address, and `source` with another port of this machine in its place.
+    fn through(&self, port: u16) -> (String, Value) {
+        let mut source = self.source();
+        let option = if source["uri"].is_string() { "uri" } else { "url" };
+        let mut url: Url = source[option].as_str().unwrap().parse().unwrap();
+        let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(port)).unwrap();
+        source[option] = Value::from(url.as_str());
+        (upstream, source)
+    }
+
+    /// How many bytes of answers a connection lets through so that a load of small rows gets somewhere in each, but to
+    /// its end in none.
+    fn cut_after(&self) -> i64 {
+        60_000
+    }
+
+    /// Whether the source can tell that a row changed which had no track value and still has none.
+    fn sees_changes(&self) -> bool {
+        true
     }
 
     /// The shortest time that two instants of the source can differ by, in microseconds.

@@ -82,8 +82,9 @@ impl History {
                 for _ in 0..self.random.usize(1..6) {
                     let Some(id) = self.some_id() else { continue };
                     let mut stamp = self.stamp();
-                    // A value behind the lookback would be a change that no track value shows.
-                    if let Datum::Instant(_) = stamp {
+                    // A value behind the lookback would be a change that no track value shows, and to many a source so
+                    // would be one from none to none.
+                    if stamp != Datum::Null || !self.world.bed.sees_changes() {
                         stamp = at(self.clock);
                     }
                     let change = row([("n", self.random.i64(..).into()), ("updated_at", stamp)]);

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use url::Url;
+use serde_json::json;
 
 use crate::event::{Event, Level, Mode};
 
-use super::bed::{Bed, Shape};
+use super::bed::Shape;
 use super::postgres_bed::{beds, beds_with};
-use super::proxy::Proxy;
 use super::world::{World, at, usual};
 
 /// One cell of a one-cell answer.
@@ -292,66 +290,6 @@ async fn a_target_held_by_another_program() {
         let failure = world.fail().await;
         assert_eq!((failure.first.code, failure.first.retryable), ("TARGET_BUSY", true), "{failure:?}");
         holder.execute_batch("ROLLBACK").unwrap();
-        world.run().await;
-        world.assert_equal(&shape).await;
-        world.end().await;
-    }
-}
-
-/// The options of `world`'s source, through `port` of this machine.
-fn through(world: &World, port: u16) -> Value {
-    let mut source = world.bed.source();
-    let mut url: Url = source["url"].as_str().unwrap().parse().unwrap();
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(port)).unwrap();
-    source["url"] = json!(url.as_str());
-    json!({ "source": source })
-}
-
-fn upstream(bed: &dyn Bed) -> String {
-    let url: Url = bed.source()["url"].as_str().unwrap().parse().unwrap();
-    format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_cut() {
-    for bed in beds().await {
-        let shape = Shape::usual("t");
-        bed.create(&shape).await;
-        bed.insert(&shape, &(0..5_000).map(|i| usual(i, i, "some text", at(i))).collect::<Vec<_>>()).await;
-        let proxy = Proxy::start(upstream(bed.as_ref())).await;
-        let mut world = World::new(bed, json!({ "batch_size": 100 }));
-        world.restart(through(&world, proxy.port)).await;
-        // In the middle of the rows, again and again at the same length: each try goes on where the last one stopped.
-        proxy.cut(60_000, 6);
-        let stats = world.run().await;
-        assert!(proxy.cuts() >= 4, "{} cuts", proxy.cuts());
-        assert_eq!(stats.rows_inserted, 5_000);
-        world.assert_equal(&shape).await;
-        // The same within an incremental run, and within the first words.
-        for (bytes, round) in [(60_000, 0), (20, 1), (2_000, 2), (5_000, 3)] {
-            let base = 10_000 * (round + 1);
-            let more: Vec<_> = (base..base + 3_000).map(|i| usual(i, i, "more", at(6_000 + round))).collect();
-            world.bed.insert(&shape, &more).await;
-            world.restart(json!({})).await;
-            proxy.cut(bytes, 3);
-            world.run().await;
-            world.assert_equal(&shape).await;
-        }
-        proxy.cut(20, usize::MAX >> 1);
-        world.restart(json!({ "retry": { "attempts": 2, "base_ms": 1 } })).await;
-        let failure = world.fail().await;
-        assert_eq!((failure.first.code, failure.first.retryable), ("CONNECT", true), "{failure:?}");
-        assert!(failure.first.message.starts_with("Failed to connect to external database: "), "{failure:?}");
-        proxy.refuse().await;
-        let failure = world.fail().await;
-        assert_eq!(failure.first.code, "CONNECT");
-        assert!(failure.first.message.contains("ECONNREFUSED 127.0.0.1:"), "{failure:?}");
-        let direct = world.bed.source();
-        world.restart(json!({ "source": direct, "retry": { "attempts": 5 } })).await;
-        // Another port is another source as far as anyone can tell; the way back is to start over.
-        assert_eq!(world.fail().await.first.code, "SOURCE_CHANGED");
-        world.sync.reset(None).await.unwrap();
         world.run().await;
         world.assert_equal(&shape).await;
         world.end().await;

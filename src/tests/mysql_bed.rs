@@ -125,6 +125,10 @@ impl Bed for MysqlBed {
         json!({ "type": "mysql", "url": self.database.url })
     }
 
+    fn sees_changes(&self) -> bool {
+        false
+    }
+
     // A datetime, which unlike a timestamp reaches the year 9999; it has no zone.
     fn instant(&self, micros: i64) -> String {
         instant_text(micros, 6).replace('Z', "")

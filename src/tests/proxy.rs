@@ -1,7 +1,8 @@
 //! A small TCP proxy that breaks connections on purpose.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +16,20 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
 }
 
+/// How a connection breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// It is closed in good order, in the middle of an answer.
+    Close,
+    /// It is reset.
+    Reset,
+    /// It stays open, and nothing comes any more.
+    Stall,
+}
+
 struct Faults {
+    /// A `Break` by its number.
+    how: AtomicU8,
     /// How many bytes of the server's answers a connection lets through before it breaks; negative for all.
     cut_after: AtomicI64,
     /// How many connections are to break so.
@@ -29,6 +43,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let faults = Arc::new(Faults {
+            how: AtomicU8::new(0),
             cut_after: AtomicI64::new(-1),
             cuts_left: AtomicUsize::new(0),
             cuts_done: AtomicUsize::new(0),
@@ -48,7 +63,8 @@ impl Proxy {
     }
 
     /// Breaks each of the next `times` connections that get so far, after `bytes` of the server's answers.
-    pub fn cut(&self, bytes: i64, times: usize) {
+    pub fn cut(&self, how: Break, bytes: i64, times: usize) {
+        self.faults.how.store(how as u8, Ordering::SeqCst);
         self.faults.cut_after.store(bytes, Ordering::SeqCst);
         self.faults.cuts_left.store(times, Ordering::SeqCst);
     }
@@ -66,6 +82,11 @@ impl Proxy {
 }
 
 async fn relay(client: TcpStream, server: TcpStream, faults: &Faults) {
+    let how = faults.how.load(Ordering::SeqCst);
+    if how == Break::Reset as u8 {
+        // Whatever is closed with this is reset.
+        client.set_zero_linger().unwrap();
+    }
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let up = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
@@ -80,6 +101,9 @@ async fn relay(client: TcpStream, server: TcpStream, faults: &Faults) {
             let rest = usize::try_from(i64::try_from(count).unwrap() - (passed - limit)).unwrap_or(0);
             let _ = to_client.write_all(&buffer[..rest]).await;
             faults.cuts_done.fetch_add(1, Ordering::SeqCst);
+            if how == Break::Stall as u8 {
+                tokio::time::sleep(Duration::from_mins(10)).await;
+            }
             break;
         }
         if to_client.write_all(&buffer[..count]).await.is_err() {

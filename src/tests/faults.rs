@@ -1,0 +1,75 @@
+//! Connections that break in every way a network knows, for every source: whatever happens, a clear error or a retry, and
+//! nothing lost.
+
+use serde_json::json;
+
+use super::bed::{Bed, Shape};
+use super::proxy::{Break, Proxy};
+use super::world::{World, at, usual};
+
+const WAYS: [Break; 3] = [Break::Close, Break::Reset, Break::Stall];
+
+async fn connections_that_break(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("t");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..5_000).map(|i| usual(i, i, "some text", at(i))).collect::<Vec<_>>()).await;
+    let (upstream, _) = bed.through(0);
+    let proxy = Proxy::start(upstream).await;
+    let (_, broken) = bed.through(proxy.port);
+    let direct = bed.source();
+    let cut_after = bed.cut_after();
+    let mut world = World::new(bed, json!({ "batch_size": 100, "query_timeout": 1, "connect_timeout": 1 }));
+    world.restart(json!({ "source": broken })).await;
+    // In the middle of the rows, again and again at the same length: each try goes on where the last one stopped.
+    proxy.cut(Break::Close, cut_after, 6);
+    let stats = world.run().await;
+    assert!(proxy.cuts() >= 4, "{} cuts", proxy.cuts());
+    assert_eq!(stats.rows_inserted, 5_000);
+    world.assert_equal(&shape).await;
+    // The same within an incremental run, and within the first words.
+    for (round, (how, bytes)) in
+        (1..).zip(WAYS.into_iter().flat_map(|how| [cut_after, 20, 2_000, 5_000].map(|bytes| (how, bytes))))
+    {
+        let base = 10_000 * round;
+        let more: Vec<_> = (base..base + 1_500).map(|i| usual(i, i, "more", at(6_000 + round))).collect();
+        world.bed.insert(&shape, &more).await;
+        world.restart(json!({})).await;
+        proxy.cut(how, bytes, 2);
+        world.run().await;
+        world.assert_equal(&shape).await;
+    }
+    for how in WAYS {
+        proxy.cut(how, 20, usize::MAX >> 1);
+        world.restart(json!({ "retry": { "attempts": 2, "base_ms": 1 } })).await;
+        let failure = world.fail().await;
+        assert_eq!((failure.first.code, failure.first.retryable), ("CONNECT", true), "{how:?}: {failure:?}");
+        assert!(failure.first.message.starts_with("Failed to connect to external database: "), "{failure:?}");
+    }
+    proxy.refuse().await;
+    let failure = world.fail().await;
+    assert_eq!(failure.first.code, "CONNECT");
+    assert!(failure.first.message.contains("ECONNREFUSED 127.0.0.1:"), "{failure:?}");
+    world.restart(json!({ "source": direct, "retry": { "attempts": 5 } })).await;
+    // Another port is another source as far as anyone can tell; the way back is to start over.
+    assert_eq!(world.fail().await.first.code, "SOURCE_CHANGED");
+    world.sync.reset(None).await.unwrap();
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+macro_rules! faults {
+    ($module:ident, $beds:path) => {
+        mod $module {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn connections_that_break() {
+                for bed in $beds().await {
+                    super::connections_that_break(bed).await;
+                }
+            }
+        }
+    };
+}
+
+faults!(postgres, crate::tests::postgres_bed::beds);
+faults!(mysql, crate::tests::mysql_bed::beds);
