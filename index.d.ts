@@ -39,14 +39,14 @@ export type SyncPhase = 'snapshot' | 'incremental';
 
 /** A database server reached by the parts of its address. */
 export interface ServerParts {
-  /** Name or address. For PostgreSQL a path names the directory of a Unix socket. */
+  /** Name or address. A path names a Unix socket; for PostgreSQL the directory of one. */
   host: string;
   /** Default: 5432 for PostgreSQL, 3306 for MySQL. */
   port?: number | string;
   user: string;
   password: string;
   database: string;
-  /** The schema of tables that are named without one. Default for PostgreSQL: `public`. */
+  /** The schema of tables that are named without one. Default: `public` for PostgreSQL, the database for MySQL. */
   schema?: string;
   /** Default: `prefer`. */
   ssl?: SslMode;
@@ -59,7 +59,7 @@ export interface ServerParts {
 export interface ServerUrl {
   /** `postgresql://user:password@host:port/database`, or `mysql://…`. */
   url: string;
-  /** The schema of tables that are named without one. Default for PostgreSQL: `public`. */
+  /** The schema of tables that are named without one. Default: `public` for PostgreSQL, the database for MySQL. */
   schema?: string;
   /** Default: what the URL says, else `prefer`. */
   ssl?: SslMode;
@@ -149,11 +149,11 @@ export interface TableOptions {
   track_column?: string | string[];
   /** The key, for views and for tables without one. */
   primary_key?: string[];
-  /** Only these columns. Excludes `exclude_columns`. */
+  /** Only these columns. Excludes `exclude_columns`. MongoDB: `['_doc']` keeps whole documents as JSON. */
   columns?: string[];
   /** All but these columns. Excludes `columns`. */
   exclude_columns?: string[];
-  /** A condition on the rows, as SQL of the source. */
+  /** A condition on the rows, as SQL of the source; for MongoDB a filter as (extended) JSON. */
   where?: string;
   /** The target's type, by the column's name at the source. */
   types?: Record<string, SqliteType>;

@@ -61,8 +61,8 @@ onEveryServer((world) => {
   });
 
   test('a source or target that this version can not use', async () => {
-    const mysql = await world.fail({ source: { type: 'mysql', host: 'h', user: 'u', password: 'p', database: 'd' } });
-    expect(mysql.error.code).toBe('CONFIG');
+    const turso = await world.fail({ source: { type: 'turso', uri: 'libsql://d.example', token: 'token-secret' } });
+    expect(turso.error.code).toBe('CONFIG');
     const target = await world.fail({
       target: { type: 'starbasedb', url: 'https://x.example', token: 'token-secret' },
     });
