@@ -4,7 +4,7 @@
 module.exports = {
   testEnvironment: 'node',
   testMatch: ['<rootDir>/__test__/**/*.test.ts'],
-  modulePathIgnorePatterns: ['<rootDir>/target/', '<rootDir>/bench/.work/'],
+  modulePathIgnorePatterns: ['<rootDir>/target/', '<rootDir>/bench/.work/', '<rootDir>/.servers/'],
   // TypeScript's way of naming a module by the file it would become.
   moduleNameMapper: { '^(.*/support/[^/]+)\\.js$': '$1' },
   transform: {

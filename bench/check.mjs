@@ -8,36 +8,6 @@ const require = createRequire(import.meta.url);
 
 const CHUNK = 1000;
 
-const TIME = (name) => `to_char(${name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
-
-/** Each column: what is to be found in the copy, as SQL over the source, and its storage class in SQLite. */
-const OURS = {
-  id: ['id', 'integer'],
-  quantity: ['quantity', 'integer'],
-  title: ['title', 'text'],
-  body: ['body', 'text'],
-  price: ['price::float8', 'real'],
-  active: ['active::integer', 'integer'],
-  details: ['details', 'text'],
-  reference: ['reference', 'text'],
-  note: ['note', 'text'],
-  created_at: [TIME('created_at'), 'text'],
-  updated_at: [TIME('updated_at'), 'text'],
-};
-
-/** What a copy may look like. */
-export const FORMS = {
-  /** As this package's documentation says. */
-  ours: OURS,
-  /** PostgreSQL's own text, as far as SQLite doesn't make a number of it. */
-  raw: {
-    ...OURS,
-    active: ['active', 'text'],
-    created_at: ['created_at', 'text'],
-    updated_at: ['updated_at', 'text'],
-  },
-};
-
 const spell = (row) => row.map((cell) => (cell === null ? '\0' : cell)).join('\x1f');
 
 /** A digest for each {@link CHUNK} of rows. */
@@ -61,42 +31,27 @@ class Digests {
 
 /** The digests of what a copy in `form` must hold now. */
 export async function expected(source, form) {
-  const { Client } = require('pg');
-  const Cursor = require('pg-cursor');
-  const client = new Client({ connectionString: source.url });
-  await client.connect();
-  try {
-    await client.query("SET TimeZone = 'UTC'");
-    const select = Object.values(FORMS[form]).map(([sql]) => sql);
-    const types = { getTypeParser: () => (text) => text };
-    const cursor = client.query(
-      new Cursor(`SELECT ${select} FROM events ORDER BY id`, [], { rowMode: 'array', types }),
-    );
-    const digests = new Digests();
-    for (;;) {
-      const rows = await cursor.read(10 * CHUNK);
-      if (rows.length === 0) return digests.end();
-      for (const row of rows) digests.add(row);
-    }
-  } finally {
-    await client.end();
+  const digests = new Digests();
+  for await (const rows of source.read(form)) {
+    for (const row of rows) digests.add(row);
   }
+  return digests.end();
 }
 
 /** Refuses a copy that isn't what `want`, from {@link expected}, says. */
-export function checkCopy(file, form, want) {
+export function checkCopy(file, source, form, want) {
   const Database = require('better-sqlite3');
   const db = new Database(file, { readonly: true });
   try {
-    const columns = Object.entries(FORMS[form]);
-    const odd = columns.map(([name, [, storage]]) => `typeof(${name}) <> '${storage}'`).join(' OR ');
-    const wrong = db.prepare(
-      `SELECT count(*) FROM events WHERE ${odd.replace("typeof(note) <> 'text'", "typeof(note) NOT IN ('text', 'null')")}`,
+    const columns = Object.entries(source.forms[form]);
+    const odd = columns.map(
+      ([name, [, ...storage]]) => `typeof(${name}) NOT IN (${storage.map((one) => `'${one}'`).join(', ')})`,
     );
+    const wrong = db.prepare(`SELECT count(*) FROM events WHERE ${odd.join(' OR ')}`);
     if (wrong.pluck().get() > 0) throw new Stop(`${file}: some values have another storage class than they must have`);
     const got = new Digests();
     for (const row of db
-      .prepare(`SELECT ${columns.map(([name]) => name)} FROM events ORDER BY id`)
+      .prepare(`SELECT ${columns.map(([name]) => name)} FROM events ORDER BY ${source.key}`)
       .raw()
       .iterate()) {
       got.add(row);

@@ -1,7 +1,7 @@
 /**
- * Measures this package beside others: `node bench/run.mjs [--rows N] [--rounds N] [--syncs N] [--peers NAME,NAME]`.
+ * Measures this package beside others: `node bench/run.mjs [--source NAME] [--rows N] [--rounds N] [--syncs N] [--peers NAME,NAME]`.
  *
- * Every peer is a file in bench/peers; see the README there is beside this file for what is measured.
+ * Every peer is a file in bench/peers, and every source one in bench/sources; see the README there is beside this file for what is measured.
  */
 
 import { mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { build } from '../scripts/build.mjs';
 import { ensurePackages, entry, root, Stop } from '../scripts/workspace.mjs';
 import { checkCopy, expected } from './check.mjs';
 import { measure, Session } from './measure.mjs';
-import { CHANGED, changeRows, startSource } from './source.mjs';
+import { CHANGED, sourceNamed, startSource } from './source.mjs';
 
 const WORK = join(root, 'bench', '.work');
 const PEERS = join(root, 'bench', 'peers');
@@ -28,7 +28,8 @@ const median = (numbers) => {
 function options() {
   const { values } = parseArgs({
     options: {
-      rows: { type: 'string', default: '1000000' },
+      source: { type: 'string', default: 'postgresql' },
+      rows: { type: 'string' },
       rounds: { type: 'string', default: '3' },
       syncs: { type: 'string', default: '5' },
       peers: { type: 'string' },
@@ -41,7 +42,8 @@ function options() {
     return value;
   };
   return {
-    rows: number('rows', CHANGED),
+    name: values.source,
+    rows: values.rows === undefined ? undefined : number('rows', CHANGED),
     rounds: number('rounds', 1),
     syncs: number('syncs', 0),
     only: values.peers?.split(','),
@@ -72,11 +74,11 @@ async function measureLoads(source, peers, rounds) {
     for (const peer of peers) {
       const file = join(WORK, `${peer.name}.sqlite`);
       remove(file);
-      const result = await measure(peer.load(source.url, file));
+      const result = await measure(peer.load(source, file));
       results.get(peer.name).push(result);
       if (peer.form) {
         wanted[peer.form] ??= await expected(source, peer.form);
-        checkCopy(file, peer.form, wanted[peer.form]);
+        checkCopy(file, source, peer.form, wanted[peer.form]);
       }
       remove(file);
       process.stdout.write(`  round ${round + 1}: ${peer.title}: ${result.wall.toFixed(2)} s\n`);
@@ -95,14 +97,14 @@ async function measureSyncs(source, peers, syncs) {
     sessions.push({
       peer,
       file,
-      session: await new Session(peer.stay(source.url, file)).ready(),
+      session: await new Session(peer.stay(source, file)).ready(),
       changed: [],
       idle: [],
     });
   }
   // The first round warms up; it isn't counted.
   for (let round = 0; round <= syncs; round++) {
-    await changeRows(source, round);
+    await source.change(round);
     for (const { peer, session, changed, idle } of sessions) {
       const found = await session.sync();
       if (found.rows !== 2 * CHANGED) {
@@ -118,7 +120,7 @@ async function measureSyncs(source, peers, syncs) {
   }
   for (const { peer, file, session } of sessions) {
     await session.end();
-    checkCopy(file, peer.form, await expected(source, peer.form));
+    checkCopy(file, source, peer.form, await expected(source, peer.form));
     remove(file);
   }
   return sessions;
@@ -188,8 +190,10 @@ function printSyncs(sessions) {
 }
 
 await entry(async () => {
-  const { rows, rounds, syncs, only, builds } = options();
+  const { name, rows: given, rounds, syncs, only, builds } = options();
   await ensurePackages();
+  const module = await sourceNamed(name);
+  const rows = given ?? module.rows;
   const peers = await findPeers(only);
   if (builds && peers.some(({ name }) => name === 'ours')) await build(['--release']);
   mkdirSync(WORK, { recursive: true });
@@ -197,7 +201,7 @@ await entry(async () => {
   // The table, its index, its log and the largest copy.
   if (bavail * bsize < rows * 2500) throw new Stop(`${WORK} needs ${Math.ceil((rows * 2500) / 1e9)} GB of free space`);
   process.stdout.write(`Filling a table with ${rows} rows\n`);
-  const source = await startSource(rows);
+  const source = await startSource(module, rows);
   try {
     const machine = `${cpus().length} × ${cpus()[0].model}, ${platform()} ${release()}`;
     process.stdout.write(`${source.version}, Node.js ${process.version}, ${machine}\n`);

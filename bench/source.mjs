@@ -1,51 +1,49 @@
-/** The source of every measurement: a PostgreSQL of our own with the table that is copied. */
+/**
+ * The sources of the measurements: servers of our own with the table that is copied.
+ *
+ * Each is a module in bench/sources with `rows`, how many rows it measures where nobody says, `kind`, the kind of server,
+ * and `connect(url)`, which gives
+ *
+ * - `url` of the database, and `close()`
+ * - `fill(rows)`, which makes the table
+ * - `key`, the column by whose order copies are compared
+ * - `forms`, what a copy may look like (`ours`: as this package's documentation says; `raw`: the driver's own text), each
+ *   an object from the columns' names to arrays: how the source gets the value, then the storage classes in SQLite
+ * - `read(form)`, what a copy in that form must hold now: arrays of rows in the key's order, each an array of text or null
+ * - `change(round)`, which updates {@link CHANGED} rows all over the table, others each round, and adds as many
+ */
 
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { readdirSync } from 'node:fs';
 import { startServers } from '../scripts/servers.mjs';
+import { Stop } from '../scripts/workspace.mjs';
 
-const require = createRequire(import.meta.url);
-
-/** How many rows {@link changeRows} changes, and how many it adds. */
+/** How many rows a change updates, and how many it adds. */
 export const CHANGED = 1000;
 
-/** Starts PostgreSQL and fills the table with `rows` rows. */
-export async function startSource(rows) {
-  const { servers, stop } = await startServers({ all: false });
-  const [{ url, version }] = servers;
-  const { Client } = require('pg');
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  await client.query(`SET bench.rows = '${rows}'`);
-  await client.query(readFileSync(new URL('table.sql', import.meta.url), 'utf8'));
-  // Hint bits and statistics are written now, not by whoever reads first.
-  await client.query('VACUUM (ANALYZE, FREEZE) events');
-  await client.query('CHECKPOINT');
-  return {
-    url,
-    version,
-    client,
-    stop: async () => {
-      await client.end();
-      await stop();
-    },
-  };
+/** The module of the source `name`. */
+export async function sourceNamed(name) {
+  const names = readdirSync(new URL('sources', import.meta.url))
+    .filter((file) => file.endsWith('.mjs'))
+    .map((file) => file.replace(/\.mjs$/, ''));
+  if (!names.includes(name)) throw new Stop(`There is no source '${name}'; there are ${names.join(', ')}`);
+  return { name, ...(await import(`./sources/${name}.mjs`)) };
 }
 
-/** Updates some rows all over the table and adds as many; `round` sees to it that they are others each time. */
-export async function changeRows({ client }, round) {
-  const { rows } = await client.query('SELECT max(id) AS last FROM events');
-  const last = BigInt(rows[0].last);
-  await client.query('BEGIN');
-  await client.query(
-    `UPDATE events SET price = price + 1, quantity = quantity + 1, updated_at = clock_timestamp()
-     WHERE id IN (SELECT (n * $1::bigint) / ${CHANGED} + $2 FROM generate_series(1, ${CHANGED} - 1) AS n UNION SELECT 1)`,
-    [last - BigInt(round), round],
-  );
-  await client.query(
-    `INSERT INTO events SELECT id, quantity, title, body, price, active, details, reference, note, now(), clock_timestamp()
-     FROM make_events($1, $2)`,
-    [last + 1n, last + BigInt(CHANGED)],
-  );
-  await client.query('COMMIT');
+/** Starts the server of a source, fills its table with `rows` rows, and gives what the source's module does. */
+export async function startSource({ name, kind, connect }, rows) {
+  const { servers, stop } = await startServers({ only: [kind], all: false });
+  const [{ url, version }] = servers;
+  let source;
+  const end = async () => {
+    await source?.close();
+    await stop();
+  };
+  try {
+    source = await connect(url);
+    await source.fill(rows);
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return { name, version, ...source, stop: end };
 }

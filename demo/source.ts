@@ -1,42 +1,65 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Client } from 'pg';
+import type { DemoDatabase, DemoKind, Variables } from './sources/database.js';
+import { mongodb } from './sources/mongodb.js';
+import { mysql } from './sources/mysql.js';
+import { postgresql } from './sources/postgresql.js';
 
-/** The PostgreSQL that the demo runs against, and what the plugin needs to find it by itself. */
+const KINDS = { postgresql, mysql, mongodb } satisfies Record<string, DemoKind>;
+type KindName = keyof typeof KINDS;
+
+/** The database that the demo runs against, and what the plugin needs to find it by itself. */
 export interface DemoSource {
-  client: Client;
+  database: DemoDatabase;
+  expected: DemoKind['expected'];
   /** Options of the plugin beside those the demo sets; the address itself comes from the environment or the file. */
   options: { config?: string; environment?: string };
   about: string;
+  /** Ends the connection, and the server where it was started for the demo. */
   close(): Promise<void>;
 }
 
-type Variables = Record<string, string | undefined>;
-
 /**
- * The database of `EXTERNAL_DB_*`, or of `--config WRANGLER_FILE` (and `--environment NAME`); without either a
- * PostgreSQL of the demo's own.
+ * The database of `EXTERNAL_DB_*`, or of `--config WRANGLER_FILE` (and `--environment NAME`); without either a server of
+ * the demo's own, of the kind that the first argument names.
  */
 export async function openSource(): Promise<DemoSource> {
-  const { values } = parseArgs({ options: { config: { type: 'string' }, environment: { type: 'string' } } });
+  const { values, positionals } = parseArgs({
+    options: { config: { type: 'string' }, environment: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const [asked, ...more] = positionals;
+  if (more.length > 0) throw new Error(`The demo takes one kind of database, and got ${positionals.join(' ')}`);
   if (process.env.EXTERNAL_DB_TYPE || values.config) {
     const variables = { ...(values.config ? fileVariables(values.config) : {}), ...process.env };
-    return connect(variables, values, `the database at ${variables.EXTERNAL_DB_HOST}`, async () => {});
+    const type = kindName(variables.EXTERNAL_DB_TYPE, 'EXTERNAL_DB_TYPE is');
+    if (asked && asked !== type) throw new Error(`EXTERNAL_DB_TYPE is ${type}, which is not the ${asked} asked for`);
+    const { connect, expected, place } = KINDS[type];
+    const database = await connect(variables);
+    return { database, expected, options: values, about: place(variables), close: () => database.close() };
   }
+  return ownSource(kindName(asked ?? 'postgresql', 'the argument is'));
+}
+
+function kindName(given: string | undefined, what: string): KindName {
+  if (given !== undefined && Object.hasOwn(KINDS, given)) return given as KindName;
+  throw new Error(`The demo takes ${Object.keys(KINDS).join(', ')}; ${what} ${given ?? 'not set'}`);
+}
+
+async function ownSource(type: KindName): Promise<DemoSource> {
   const { startServers } = await import('../scripts/servers.mjs');
-  const { servers, stop } = await startServers({ all: false });
-  const { hostname, port, username, password } = new URL(servers[0].url);
-  Object.assign(process.env, {
-    EXTERNAL_DB_TYPE: 'postgresql',
-    EXTERNAL_DB_HOST: hostname,
-    EXTERNAL_DB_PORT: port,
-    EXTERNAL_DB_USER: username,
-    EXTERNAL_DB_PASS: password,
-    EXTERNAL_DB_DATABASE: 'postgres',
-  });
+  const { servers, stop } = await startServers({ only: [type], all: false });
+  const [{ url, version }] = servers;
+  const { prepare, connect, expected } = KINDS[type];
   try {
-    return await connect(process.env, {}, `${servers[0].version}, started for the demo`, stop);
+    Object.assign(process.env, { EXTERNAL_DB_TYPE: type }, await prepare(url));
+    const database = await connect(process.env);
+    const close = async () => {
+      await database.close();
+      await stop();
+    };
+    return { database, expected, options: {}, about: `${version}, started for the demo`, close };
   } catch (error) {
     await stop();
     throw error;
@@ -47,41 +70,6 @@ export async function openSource(): Promise<DemoSource> {
 function fileVariables(config: string): Variables {
   const devVars = join(dirname(config), '.dev.vars');
   const text = readFileSync(config, 'utf8') + (existsSync(devVars) ? `\n${readFileSync(devVars, 'utf8')}` : '');
-  const found = text.matchAll(/^\s*"?(EXTERNAL_DB_\w+)"?\s*[=:]\s*["']?([^"',\r\n]*)/gm);
-  return Object.fromEntries([...found].map(([, name, value]) => [name, value]));
-}
-
-async function connect(
-  variables: Variables,
-  options: DemoSource['options'],
-  about: string,
-  release: () => Promise<void>,
-): Promise<DemoSource> {
-  const type = variables.EXTERNAL_DB_TYPE;
-  if (type !== 'postgresql') throw new Error(`The demo takes a PostgreSQL database; EXTERNAL_DB_TYPE is ${type}`);
-  const ssl = variables.EXTERNAL_DB_SSL;
-  const client = new Client({
-    host: variables.EXTERNAL_DB_HOST,
-    port: Number(variables.EXTERNAL_DB_PORT ?? 5432),
-    user: variables.EXTERNAL_DB_USER,
-    password: variables.EXTERNAL_DB_PASS,
-    database: variables.EXTERNAL_DB_DATABASE,
-    ssl: ssl === 'require' || ssl === 'verify-full' ? { rejectUnauthorized: ssl === 'verify-full' } : false,
-  });
-  await client.connect();
-  const schema = variables.EXTERNAL_DB_DEFAULT_SCHEMA;
-  if (schema) await client.query(`SET search_path TO ${client.escapeIdentifier(schema)}`);
-  return {
-    client,
-    options,
-    about,
-    async close() {
-      try {
-        await client.query('DROP TABLE IF EXISTS orders, products, users; DROP TYPE IF EXISTS demo_order_status');
-      } finally {
-        await client.end();
-        await release();
-      }
-    },
-  };
+  const found = text.matchAll(/^\s*"?(EXTERNAL_DB_\w+)"?\s*[=:]\s*(?:"([^"\r\n]*)"|'([^'\r\n]*)'|([^,\s]*))/gm);
+  return Object.fromEntries([...found].map(([, name, double, single, bare]) => [name, double ?? single ?? bare]));
 }

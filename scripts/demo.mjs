@@ -1,4 +1,4 @@
-/** Installs and builds what the demo needs, then runs it. */
+/** Installs and builds what the demo needs, then runs it: `node scripts/demo.mjs [postgresql|mysql|mongodb]`. */
 
 import { build } from './build.mjs';
 import { entry, packaged, run } from './workspace.mjs';

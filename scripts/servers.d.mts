@@ -1,5 +1,9 @@
+/** A kind of server, by the name that the plugin's `source.type` has for it. */
+export type ServerKind = 'postgresql' | 'mysql' | 'mongodb';
+
 /** A server that was started. */
 export interface StartedServer {
+  kind: ServerKind;
   /** With the superuser and its password. */
   url: string;
   /** Its name and version. */
@@ -13,5 +17,11 @@ export interface StartedServers {
   stop(): Promise<void>;
 }
 
-/** Starts PostgreSQL from npm and, unless `all` is false, every other one that is installed. */
-export function startServers(options?: { all?: boolean }): Promise<StartedServers>;
+/** Those of the kinds, by default of all, whose servers are not in the environment. */
+export function missingKinds(only?: ServerKind[]): ServerKind[];
+
+/**
+ * Starts servers of the kinds in `only`, by default of all: of each the one that tests use first and, unless `all` is
+ * false, also the other ones that there are.
+ */
+export function startServers(options?: { only?: ServerKind[]; all?: boolean }): Promise<StartedServers>;

@@ -47,6 +47,25 @@ export function status(command, args, { env = {}, cwd = root } = {}) {
   });
 }
 
+/** Runs a command out of sight, with `input` on its stdin. A command that can't be run fails with the reason as `stderr`. */
+export function outcome(command, args, { env = {}, input = '', ...options } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { ...options, env: { ...process.env, ...env } });
+    const heard = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr']) {
+      child[name].setEncoding('utf8').on('data', (chunk) => {
+        heard[name] += chunk;
+      });
+    }
+    child.on('error', (error) =>
+      resolve({ code: null, stdout: '', stderr: `${command} can't be run: ${error.message}` }),
+    );
+    child.on('close', (code) => resolve({ code, ...heard }));
+    // A command that ends before it has read everything says why itself.
+    child.stdin.on('error', () => {}).end(input);
+  });
+}
+
 /** Installs the npm packages when they are missing or older than the lock file. */
 export async function ensurePackages() {
   const installed = join(root, 'node_modules', '.package-lock.json');

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 
-const program = fileURLToPath(new URL('../programs/by-hand.mjs', import.meta.url));
+const program = (source) => fileURLToPath(new URL(`../programs/${source.name}/by-hand.mjs`, import.meta.url));
 
 export default {
   title: 'JS by hand',
-  load: (url, file) => ({ node: [program, url, file] }),
-  stay: (url, file) => [program, url, file],
+  load: (source, file) => ({ node: [program(source), source.url, file] }),
+  stay: (source, file) => [program(source), source.url, file],
   form: 'raw',
 };

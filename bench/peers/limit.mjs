@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 
-const program = fileURLToPath(new URL('../programs/limit.mjs', import.meta.url));
+const program = (source) => fileURLToPath(new URL(`../programs/${source.name}/limit.mjs`, import.meta.url));
 
 export default {
-  title: 'limit: COPY binary, thrown away',
-  load: (url) => ({ node: [program, url] }),
+  title: 'limit: read and thrown away',
+  load: (source) => ({ node: [program(source), source.url] }),
 };

@@ -4,7 +4,7 @@ const program = fileURLToPath(new URL('../programs/ours.mjs', import.meta.url));
 
 export default {
   title: 'plugin-data-sync',
-  load: (url, file) => ({ node: [program, url, file] }),
-  stay: (url, file) => [program, url, file],
+  load: (source, file) => ({ node: [program, source.url, file] }),
+  stay: (source, file) => [program, source.url, file],
   form: 'ours',
 };

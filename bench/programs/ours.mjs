@@ -5,8 +5,14 @@ import { stay } from './stay.mjs';
 
 const [url, file, mode] = process.argv.slice(2);
 
+const source = {
+  'postgres:': { type: 'postgresql', url },
+  'mysql:': { type: 'mysql', url },
+  'mongodb:': { type: 'mongodb', uri: url },
+}[new URL(url).protocol];
+
 const plugin = new DataSyncPlugin({
-  source: { type: 'postgresql', url },
+  source,
   database: file,
   tables: ['events'],
   track_column: 'updated_at',

@@ -2,7 +2,7 @@
 -- so that two machines measure the same bytes.
 --
 -- How many rows is a setting, for the script to be one that psql runs too:
---   psql -c "SET bench.rows = '1000000'" -f bench/table.sql
+--   psql -c "SET bench.rows = '1000000'" -f bench/sources/postgresql.sql
 
 DROP TABLE IF EXISTS events;
 

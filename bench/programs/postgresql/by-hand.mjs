@@ -7,12 +7,10 @@
  * begins anew.
  */
 
-import Database from 'better-sqlite3';
 import pg from 'pg';
 import Cursor from 'pg-cursor';
-import { stay } from './stay.mjs';
-
-const BATCH = 1000;
+import { BATCH, openReplica } from '../replica.mjs';
+import { stay } from '../stay.mjs';
 
 const [url, file, mode] = process.argv.slice(2);
 
@@ -21,24 +19,20 @@ const client = new pg.Client({ connectionString: url });
 await client.connect();
 await client.query("SET TimeZone = 'UTC'");
 
-const db = new Database(file);
-db.pragma('journal_mode = WAL');
-db.pragma('synchronous = NORMAL');
-db.exec(`CREATE TABLE events (
-  id INTEGER NOT NULL PRIMARY KEY, quantity INTEGER, title TEXT, body TEXT, price REAL, active INTEGER, details TEXT,
-  reference TEXT, note TEXT, created_at TEXT, updated_at TEXT
-)`);
-
-const columns = db.pragma('table_info(events)').map(({ name }) => name);
-const upsert = db.prepare(
-  `INSERT INTO events VALUES (${columns.map(() => '?').join(', ')}) ON CONFLICT (id) DO UPDATE SET ${columns
-    .filter((name) => name !== 'id')
-    .map((name) => `${name} = excluded.${name}`)
-    .join(', ')}`,
-);
-const write = db.transaction((rows) => {
-  for (const row of rows) upsert.run(row);
+const replica = openReplica(file, {
+  id: 'INTEGER',
+  quantity: 'INTEGER',
+  title: 'TEXT',
+  body: 'TEXT',
+  price: 'REAL',
+  active: 'INTEGER',
+  details: 'TEXT',
+  reference: 'TEXT',
+  note: 'TEXT',
+  created_at: 'TEXT',
+  updated_at: 'TEXT',
 });
+const { columns } = replica;
 
 async function copy(sql, values) {
   const cursor = client.query(new Cursor(sql, values, { rowMode: 'array', types }));
@@ -49,7 +43,7 @@ async function copy(sql, values) {
     const rows = await next;
     if (rows.length === 0) break;
     next = cursor.read(BATCH);
-    write(rows);
+    replica.write(rows);
     count += rows.length;
     last = rows.at(-1);
   }
@@ -76,5 +70,5 @@ async function sync() {
 }
 
 if (mode === '--stay') await stay(sync);
-db.close();
+replica.close();
 await client.end();
