@@ -13,6 +13,9 @@ use super::naming::{self, Wish};
 /// PostgreSQL's hidden column that a user names to track by transaction.
 pub const TRANSACTION_COLUMN: &str = "xmin";
 
+/// SQLite has room for 2,000 columns, of which some are the target's own.
+const MOST_COLUMNS: usize = 1_900;
+
 /// The column soft deletes add.
 pub const DELETED_AT: &str = "_deleted_at";
 
@@ -159,6 +162,27 @@ impl Plan {
             spelling: mapping::spelling(&source.kind, column.sqlite),
             present: true,
         }
+    }
+
+    /// Refuses a table with more columns than the target has room for. One that grows stops being learnt of there, which is
+    /// right only where new columns are not taken.
+    ///
+    /// # Errors
+    /// `SCHEMA`.
+    pub fn check_width(&self, policy: SchemaDrift) -> Result<()> {
+        let Replica { source, target, columns, takes_new_columns, .. } = &self.replica;
+        let follows = source.grows && *takes_new_columns && policy != SchemaDrift::Freeze;
+        let width = if follows { source.columns.len() } else { columns.len() };
+        if width <= MOST_COLUMNS {
+            return Ok(());
+        }
+        let whole = source.columns.iter().find(|column| column.on_request);
+        let advice = whole.map_or_else(String::new, |column| {
+            format!(", or whole rows in one column with columns: ['{}']", column.name)
+        });
+        Err(Error::new(Kind::Schema, format!("Table '{target}' has more than {MOST_COLUMNS} columns"))
+            .because(format!("SQLite has no room for them; name those to copy with columns{advice}"))
+            .in_table(target))
     }
 
     /// The key's columns by their names in the target.

@@ -45,6 +45,13 @@ pub async fn select(
     let default = source.default_schema().map(str::to_owned);
     let everything = [TableOptions { name: "*".to_owned(), ..TableOptions::default() }];
     let wanted: &[TableOptions] = if options.tables.is_empty() { &everything } else { &options.tables };
+    let dotted: Vec<TableOptions>;
+    let wanted = if source.has_schemas() {
+        wanted
+    } else {
+        dotted = wanted.iter().map(with_dotted_name).collect();
+        dotted.as_slice()
+    };
     let is_pattern = |wishes: &TableOptions| {
         wishes.name.contains('*') || wishes.schema.as_deref().is_some_and(|schema| schema.contains('*'))
     };
@@ -75,6 +82,15 @@ pub async fn select(
         }
     }
     name_all(found, default.as_deref(), state)
+}
+
+/// The wishes for a table of a source without schemas: what looks like one is the beginning of a name with dots.
+fn with_dotted_name(wishes: &TableOptions) -> TableOptions {
+    let name = match &wishes.schema {
+        Some(schema) => format!("{schema}.{}", wishes.name),
+        None => wishes.name.clone(),
+    };
+    TableOptions { name, schema: None, ..wishes.clone() }
 }
 
 fn matches(wishes: &TableOptions, default: Option<&str>, listed: &Listed) -> bool {

@@ -142,6 +142,7 @@ impl Run<'_> {
             Some(state) => drift::compare(&mut plan, state, self.options.schema_drift)?,
             None => Drift::default(),
         };
+        plan.check_width(self.options.schema_drift)?;
         let route = match &existing {
             Some(existing) if progress.state.is_none() => {
                 if existing.kind != "table" || existing.has_rows {

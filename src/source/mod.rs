@@ -4,8 +4,10 @@ mod authorities;
 mod peer;
 mod reading;
 mod sink;
+mod text_time;
 mod uuid7;
 
+pub mod mongodb;
 pub mod mysql;
 pub mod postgres;
 
@@ -134,6 +136,11 @@ pub trait Source: Send {
         None
     }
 
+    /// Whether tables are named with a schema; where they aren't, a dot belongs to the name.
+    fn has_schemas(&self) -> bool {
+        true
+    }
+
     /// The base tables in every schema the user may see, system schemas left out, each once (no partitions).
     async fn tables(&mut self) -> Result<Vec<Listed>>;
 
@@ -189,4 +196,4 @@ pub struct Limits {
 }
 
 /// Every kind of source there is.
-pub static ALL: &[&dyn Connect] = &[&postgres::Postgres, &mysql::Mysql];
+pub static ALL: &[&dyn Connect] = &[&postgres::Postgres, &mysql::Mysql, &mongodb::Mongodb];

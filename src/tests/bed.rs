@@ -80,6 +80,11 @@ pub trait Bed: Send + Sync {
         "id"
     }
 
+    /// Whether the source gives every row a key of its own, so that a table without one is one to be read whole by choice.
+    fn always_keyed(&self) -> bool {
+        false
+    }
+
     /// A column of `shape` as an expression on the replica.
     fn cell(&self, _shape: &Shape, column: &str) -> String {
         format!("\"{column}\"")

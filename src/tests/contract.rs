@@ -70,6 +70,7 @@ macro_rules! suite {
 
 suite!(postgres, crate::tests::postgres_bed::beds);
 suite!(mysql, crate::tests::mysql_bed::beds);
+suite!(mongodb, crate::tests::mongodb_bed::beds);
 
 async fn a_first_load_copies_every_cell(bed: Box<dyn Bed>) {
     let shape = Shape::usual("users");
@@ -420,7 +421,11 @@ async fn a_table_without_a_key(bed: Box<dyn Bed>) {
     bed.create(&shape).await;
     let twice = |i: i64| [usual(i, i, "x", at(i)), usual(i, i, "x", at(i))];
     bed.insert(&shape, &(0..200).flat_map(twice).collect::<Vec<_>>()).await;
-    let world = World::new(bed, json!({ "batch_size": 30 }));
+    let mut options = json!({ "batch_size": 30 });
+    if bed.always_keyed() {
+        options["tables"] = json!([{ "name": "lines", "mode": "full" }]);
+    }
+    let world = World::new(bed, options);
     let stats = world.run().await;
     assert_eq!(stats.rows_inserted, 400);
     world.assert_equal(&shape).await;

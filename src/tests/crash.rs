@@ -169,3 +169,4 @@ macro_rules! crash {
 
 crash!(postgres, crate::tests::postgres_bed::beds);
 crash!(mysql, crate::tests::mysql_bed::beds);
+crash!(mongodb, crate::tests::mongodb_bed::beds);

@@ -73,3 +73,4 @@ macro_rules! faults {
 
 faults!(postgres, crate::tests::postgres_bed::beds);
 faults!(mysql, crate::tests::mysql_bed::beds);
+faults!(mongodb, crate::tests::mongodb_bed::beds);

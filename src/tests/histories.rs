@@ -201,6 +201,13 @@ mod postgres {
     }
 }
 
+mod mongodb {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn histories() {
+        super::histories(crate::tests::mongodb_bed::beds).await;
+    }
+}
+
 mod mysql {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn histories() {

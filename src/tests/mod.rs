@@ -9,6 +9,8 @@ mod faults;
 mod histories;
 mod losses;
 mod mapping;
+mod mongodb;
+mod mongodb_bed;
 mod mysql;
 mod mysql_bed;
 mod postgres;

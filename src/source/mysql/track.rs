@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::mapping::{self, SqliteType};
 use crate::replica::Replica;
 use crate::schema::SourceType;
-use crate::source::{Lookback, uuid7};
+use crate::source::{Lookback, text_time, uuid7};
 
 /// Looking further back than this is looking at everything; it also keeps the arithmetic within the calendar.
 const LONGEST_LOOKBACK: f64 = 100.0 * 366.0 * 86_400.0;
@@ -107,7 +107,9 @@ impl Track {
             }
             Wire::Text | Wire::Uuid => match &floor.track {
                 Value::Text(text) => {
-                    uuid7::earlier(text, lookback.seconds).map(|uuid| Sql::with("?", Bound::Text(uuid)))
+                    let earlier = uuid7::earlier(text, lookback.seconds);
+                    let earlier = earlier.or_else(|| text_time::earlier(text, lookback.seconds));
+                    earlier.map(|earlier| Sql::with("?", Bound::Text(earlier)))
                 }
                 _ => None,
             },
