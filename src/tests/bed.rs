@@ -113,6 +113,11 @@ pub trait Bed: Send + Sync {
         60_000
     }
 
+    /// Whether the server takes so long for everything that a test with many rows or rounds has to do with fewer.
+    fn is_slow(&self) -> bool {
+        false
+    }
+
     /// Whether the source can tell that a row changed which had no track value and still has none.
     fn sees_changes(&self) -> bool {
         true

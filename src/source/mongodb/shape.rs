@@ -24,6 +24,10 @@ const UNSEEN: &str = "unseen";
 /// target's own.
 pub const MOST_FIELDS: usize = 1_900;
 
+/// Fields that documents are followed by unless the user says otherwise. They are known however many others there are, for
+/// those who take whole documents.
+const FOLLOWED: [&str; 2] = ["updated_at", "created_at"];
+
 /// The fields of one collection in the order they were met.
 #[derive(Debug, Default, Clone)]
 pub struct Shape {
@@ -45,7 +49,7 @@ impl Shape {
     fn set(&mut self, name: &str, pin: Pin) {
         if let Some(&index) = self.by_name.get(name) {
             self.fields[index].1 = pin;
-        } else if !self.is_full() {
+        } else if !self.is_full() || FOLLOWED.contains(&name) {
             self.by_name.insert(name.to_owned(), self.fields.len());
             self.fields.push((name.to_owned(), pin));
         }
