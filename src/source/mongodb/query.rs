@@ -1,7 +1,7 @@
 //! What the server is asked for behind every range: conditions, order, and where to go on when a cursor is lost.
 
 use mongodb::Collection;
-use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 use mongodb::raw_batch_cursor::RawBatchCursor;
 
 use super::kind::Pin;
@@ -127,7 +127,7 @@ impl<'a> Query<'a> {
         let values = documents.filter_map(|document| document.get(field).ok().flatten());
         match class {
             Class::Date => {
-                let times = values.filter_map(|value| value.as_datetime());
+                let times = values.filter_map(RawBsonRef::as_datetime);
                 let past = times.filter(|time| now.is_none_or(|now| time.timestamp_millis() <= now));
                 past.max().map(Bson::DateTime)
             }
@@ -229,10 +229,9 @@ impl<'a> Query<'a> {
         let earliest = floor.and_then(|floor| Class::earlier(&floor[0], lookback));
         if part != TrackPart::Ahead {
             // Where nothing can be counted back by, every document may have come late.
-            let mut conditions = vec![match earliest {
-                Some(earliest) => doc! { field: { "$gte": earliest, "$lte": &position[0] } },
-                None => doc! { field: { "$lte": &position[0] } },
-            }];
+            let mut bounds = doc! { "$lte": &position[0] };
+            bounds.extend(earliest.map(|earliest| ("$gte".to_owned(), earliest)));
+            let mut conditions = vec![doc! { field: bounds }];
             if position.len() > 1 {
                 let tied = up_to(&self.ties(), &position[1..]);
                 conditions.push(doc! { "$or": [{ field: { "$lt": &position[0] } }, tied] });
@@ -273,12 +272,13 @@ impl<'a> Query<'a> {
     /// doesn't lie after it. `least` is a value that some document was seen to have.
     pub fn newest(&self, class: Class, now: Option<i64>, least: Option<Bson>) -> Step {
         let field = self.tracked();
-        let mut conditions = vec![match least {
-            Some(least) => doc! { field: { "$gte": least } },
-            None => class.within(field),
-        }];
-        let future = now.and_then(|now| class.future(now));
-        conditions.extend(future.map(|future| doc! { field: { "$lt": future } }));
+        // In one condition, which an index serves without any thought.
+        let mut bounds = match least {
+            Some(least) => doc! { "$gte": least },
+            None => class.within(field).get_document(field).cloned().unwrap_or_default(),
+        };
+        bounds.extend(now.and_then(|now| class.future(now)).map(|future| ("$lt".to_owned(), future)));
+        let conditions = vec![doc! { field: bounds }];
         let hidden = Hidden::Track { class, advances: true, now: now.unwrap_or(i64::MAX) };
         Step { conditions, by_track: true, ties: self.ties(), newest_first: true, hidden }
     }

@@ -178,9 +178,8 @@ impl ColumnType {
                 };
                 // A 32-bit value is kept as its shortest decimal, which lies beside it.
                 #[allow(clippy::cast_possible_truncation, reason = "it was one before")]
-                let single = self.kind == SourceType::Float32;
-                let real = if single { f64::from(real as f32) } else { real };
-                Ok(plain(Bound::Real(real)))
+                let single = f64::from(real as f32);
+                Ok(plain(Bound::Real(if self.kind == SourceType::Float32 { single } else { real })))
             }
             // Compared with bare text, a decimal would become a double.
             Wire::Decimal { precision, scale } => {
