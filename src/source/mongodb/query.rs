@@ -2,6 +2,7 @@
 
 use mongodb::Collection;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::Hint;
 use mongodb::raw_batch_cursor::RawBatchCursor;
 
 use super::kind::Pin;
@@ -141,6 +142,15 @@ impl<'a> Query<'a> {
             [field] => field,
             _ => COMPUTED,
         }
+    }
+
+    /// Whether the order of the key is that of the index of `_id`, and nothing makes another index the better one.
+    fn walks_ids(&self) -> bool {
+        let source = &self.replica.source;
+        self.filter.is_none()
+            && self.key == [ID]
+            && source.key == [ID]
+            && source.indexes.iter().any(|index| index == &[ID])
     }
 
     fn is_computed(&self) -> bool {
@@ -368,6 +378,10 @@ impl<'a> Query<'a> {
         // Without an index of the track column the server has to sort, and may not have room for it in memory.
         if step.by_track {
             find = find.allow_disk_use(true);
+        }
+        if step.hidden == Hidden::Nothing && self.walks_ids() {
+            // The order is that of an index that is there; some servers sort all the same unless they are told.
+            find = find.hint(Hint::Keys(doc! { ID: 1 }));
         }
         if let Some(projection) = projection {
             find = find.projection(projection);
