@@ -4,7 +4,7 @@ use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::{Collection, Database};
 use tokio::time::timeout;
 
-use super::shape::Shape;
+use super::shape::{ID, Shape};
 use super::{MongodbSource, command, documents, error};
 use crate::error::Result;
 
@@ -28,8 +28,8 @@ pub fn collection_name(listed: &RawDocument) -> Option<String> {
 }
 
 impl MongodbSource {
-    /// Learns of fields from the documents that were added last, which have what most came to have. What they don't show
-    /// is learnt when it is read.
+    /// Learns of fields from the documents with the greatest `_id`s, which as a rule were added last and have what documents
+    /// came to have. What they don't show is learnt when it is read.
     pub(super) async fn sample(
         &mut self,
         database: &Database,
@@ -41,7 +41,7 @@ impl MongodbSource {
         let batch_size = u32::try_from(SAMPLE).unwrap_or(u32::MAX);
         let mut find = collection.find(doc! {}).limit(SAMPLE).batch_size(batch_size);
         if has_key {
-            find = find.sort(doc! { "$natural": -1 });
+            find = find.sort(doc! { ID: -1 });
         }
         let mut cursor = self.ask(None, find.batch()).await?;
         // One answer, which the server ends at 16 MB, is enough.
