@@ -180,7 +180,8 @@ pub fn push_text(scalar: Scalar<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn push_float(value: f64, shortest: impl Into<decimal::Shortest>, out: &mut Vec<u8>) {
+/// Appends a float: the shortest text that reads back as the same, or the word for what is no number.
+pub fn push_float(value: f64, shortest: impl Into<decimal::Shortest>, out: &mut Vec<u8>) {
     if value.is_nan() {
         out.extend_from_slice(b"NaN");
     } else if value.is_infinite() {
@@ -190,14 +191,16 @@ fn push_float(value: f64, shortest: impl Into<decimal::Shortest>, out: &mut Vec<
     }
 }
 
-fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends bytes as lower-case digits.
+pub fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() * 2);
     for byte in bytes {
         out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
 }
 
-fn push_uuid(bytes: &[u8; 16], out: &mut Vec<u8>) {
+/// Appends a UUID in its canonical form.
+pub fn push_uuid(bytes: &[u8; 16], out: &mut Vec<u8>) {
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
             out.push(b'-');
@@ -230,21 +233,27 @@ pub fn push_json(scalar: Scalar<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn push_json_string(text: &[u8], out: &mut Vec<u8>) {
+/// Appends text in quotes, as JSON escapes it.
+pub fn push_json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    for &byte in text {
+    let mut done = 0;
+    for (at, &byte) in text.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&text[done..at]);
+        done = at + 1;
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
-            0..0x20 => {
-                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            _ => {
                 out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&digits);
+                push_hex(&[byte], out);
             }
-            _ => out.push(byte),
         }
     }
+    out.extend_from_slice(&text[done..]);
     out.push(b'"');
 }

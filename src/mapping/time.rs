@@ -134,6 +134,25 @@ pub fn instant_text(micros: i64, digits: u8) -> String {
     out.iter().copied().map(char::from).collect()
 }
 
+/// The days from 1970-01-01 to a day of the proleptic Gregorian calendar.
+pub fn days_of(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year.abs() > 300_000_000 {
+        return None;
+    }
+    // Years are counted from March, so that the leap day is a year's last and months have a regular length.
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
+}
+
+/// Whether a date is one of the proleptic Gregorian calendar.
+pub fn is_day(year: i64, month: i64, day: i64) -> bool {
+    days_of(year, month, day)
+        .is_some_and(|days| civil(days) == (year, u32::try_from(month).unwrap_or(0), u32::try_from(day).unwrap_or(0)))
+}
+
 /// Year (0 is 1 BC), month and day of the proleptic Gregorian calendar.
 fn civil(days: i64) -> (i64, u32, u32) {
     // Years are counted from March, so that the leap day is a year's last and months have a regular length.

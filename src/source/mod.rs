@@ -1,6 +1,7 @@
 //! Databases to pull from: the contract every source keeps, and the list of them.
 
 mod authorities;
+mod driver;
 mod peer;
 mod reading;
 mod sink;

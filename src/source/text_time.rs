@@ -1,6 +1,6 @@
 //! Times that are kept as text, as `2026-01-02T03:04:05.678Z`: they sort as time does, so one can look back from them.
 
-use crate::mapping::time::instant_text;
+use crate::mapping::time::{days_of, instant_text};
 
 /// The beginning of the smallest text that is `seconds` older than `floor`; `None` when `floor` doesn't begin with a date of
 /// the form `YYYY-MM-DD`, followed by nothing or by `T` or a space and `HH:MM:SS`.
@@ -11,10 +11,10 @@ pub fn earlier(floor: &str, seconds: f64) -> Option<String> {
     };
     let sign = |at: usize, signs: &[u8]| floor.as_bytes().get(at).is_some_and(|byte| signs.contains(byte));
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
-    if !(sign(4, b"-") && sign(7, b"-") && (1..=12).contains(&month) && (1..=31).contains(&day)) {
+    if !(sign(4, b"-") && sign(7, b"-")) {
         return None;
     }
-    let mut moment = days(year, month, day) * 86_400;
+    let mut moment = days_of(year, month, day)? * 86_400;
     let separator = floor.as_bytes().get(10).copied();
     if separator.is_some() {
         if !(sign(10, b"T ") && sign(13, b":") && sign(16, b":")) {
@@ -26,7 +26,7 @@ pub fn earlier(floor: &str, seconds: f64) -> Option<String> {
     let moment = moment.checked_sub(seconds.ceil() as i64)?;
     let text = instant_text(moment.checked_mul(1_000_000)?, 0);
     // Beyond these years text doesn't sort as time does.
-    if moment < days(1, 1, 1) * 86_400 || text.len() != 20 {
+    if text.len() != 20 {
         return None;
     }
     Some(match separator {
@@ -34,17 +34,6 @@ pub fn earlier(floor: &str, seconds: f64) -> Option<String> {
         Some(_) => text[..19].to_owned(),
         None => text[..10].to_owned(),
     })
-}
-
-/// Days from 1970-01-01 to a day of the Gregorian calendar.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Years are counted from March, so that the leap day is a year's last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]

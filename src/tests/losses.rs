@@ -8,17 +8,7 @@ use crate::event::{Event, Level, Mode};
 
 use super::bed::Shape;
 use super::postgres_bed::{beds, beds_with};
-use super::world::{World, at, usual};
-
-/// One cell of a one-cell answer.
-fn cell(world: &World, sql: &str) -> Option<String> {
-    world.query(sql).remove(0).remove(0)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "it is compared with cells, which may be NULL")]
-fn text(value: &str) -> Option<String> {
-    Some(value.to_owned())
-}
+use super::world::{World, at, cell, some, usual};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn infinity_freezes_nothing() {
@@ -32,7 +22,7 @@ async fn infinity_freezes_nothing() {
         world.run().await;
         assert_eq!(
             cell(&world, "SELECT group_concat(updated_at) FROM t WHERE id IN (2, 3)"),
-            text("infinity,-infinity")
+            some("infinity,-infinity")
         );
         world.bed.execute("INSERT INTO t VALUES (5, '2026-02-01'), (6, 'infinity')").await;
         assert_eq!(world.run().await.rows_inserted, 2);
@@ -58,20 +48,20 @@ async fn names_that_collide_stay_apart() {
         .await;
         let mut world = World::new(bed, json!({ "tables": ["*.*"] }));
         world.run().await;
-        assert_eq!(cell(&world, "SELECT id FROM users"), text("1"));
-        assert_eq!(cell(&world, "SELECT count(*) FROM source_tmp_notes"), text("1"));
-        assert_eq!(cell(&world, "SELECT id FROM sales_users"), text("5"));
-        assert_eq!(cell(&world, "SELECT \"select\" FROM \"we\"\"ird; --\""), text("x"));
+        assert_eq!(cell(&world, "SELECT id FROM users"), some("1"));
+        assert_eq!(cell(&world, "SELECT count(*) FROM source_tmp_notes"), some("1"));
+        assert_eq!(cell(&world, "SELECT id FROM sales_users"), some("5"));
+        assert_eq!(cell(&world, "SELECT \"select\" FROM \"we\"\"ird; --\""), some("x"));
         let upper = world.status().await.table_map.keys().find(|name| name.starts_with("Users_")).unwrap().clone();
-        assert_eq!(cell(&world, &format!("SELECT count(*) FROM {upper}")), text("2"));
+        assert_eq!(cell(&world, &format!("SELECT count(*) FROM {upper}")), some("2"));
         let columns = world.query("SELECT name FROM pragma_table_info('users')");
-        assert_eq!(columns[1], [text("name")]);
+        assert_eq!(columns[1], [some("name")]);
         assert!(columns[2][0].as_ref().unwrap().starts_with("Name_"), "{columns:?}");
         // The names stay when other tables come and go.
         world.bed.execute("DROP TABLE users; INSERT INTO \"Users\" VALUES (9)").await;
         world.restart(json!({ "tables": ["Users"] })).await;
         world.run().await;
-        assert_eq!(cell(&world, &format!("SELECT count(*) FROM {upper}")), text("3"));
+        assert_eq!(cell(&world, &format!("SELECT count(*) FROM {upper}")), some("3"));
         world.end().await;
     }
 }
@@ -91,24 +81,24 @@ async fn a_schema_that_changes() {
 
         world.bed.execute("ALTER TABLE t ADD COLUMN extra text DEFAULT 'filled', DROP COLUMN old").await;
         world.run().await;
-        assert_eq!(cell(&world, "SELECT count(*) FROM t WHERE extra = 'filled' AND old = 'old'"), text("500"));
+        assert_eq!(cell(&world, "SELECT count(*) FROM t WHERE extra = 'filled' AND old = 'old'"), some("500"));
         world.bed.execute("INSERT INTO t (id, n) VALUES (501, 501)").await;
         world.run().await;
-        assert_eq!(cell(&world, "SELECT extra || ifnull(old, ' none') FROM t WHERE id = 501"), text("filled none"));
+        assert_eq!(cell(&world, "SELECT extra || ifnull(old, ' none') FROM t WHERE id = 501"), some("filled none"));
 
         world.bed.execute("ALTER TABLE t ALTER COLUMN n TYPE text USING 'number ' || n").await;
         world.run().await;
-        assert_eq!(cell(&world, "SELECT n FROM t WHERE id = 7"), text("number 7"));
-        assert_eq!(cell(&world, "SELECT type FROM pragma_table_info('t') WHERE name = 'n'"), text("TEXT"));
-        assert_eq!(cell(&world, "SELECT count(*) FROM sqlite_schema WHERE name IN ('of_the_user', 'seen')"), text("2"));
-        assert_eq!(cell(&world, "SELECT count(*) FROM seen"), text("501"));
-        assert_eq!(cell(&world, "SELECT count(old) FROM t"), text("500"), "a rebuild keeps a dropped column");
+        assert_eq!(cell(&world, "SELECT n FROM t WHERE id = 7"), some("number 7"));
+        assert_eq!(cell(&world, "SELECT type FROM pragma_table_info('t') WHERE name = 'n'"), some("TEXT"));
+        assert_eq!(cell(&world, "SELECT count(*) FROM sqlite_schema WHERE name IN ('of_the_user', 'seen')"), some("2"));
+        assert_eq!(cell(&world, "SELECT count(*) FROM seen"), some("501"));
+        assert_eq!(cell(&world, "SELECT count(old) FROM t"), some("500"), "a rebuild keeps a dropped column");
 
         world.bed.execute("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (n, id)").await;
         world.run().await;
         assert_eq!(
             cell(&world, "SELECT group_concat(name) FROM pragma_table_info('t') WHERE pk > 0 ORDER BY pk"),
-            text("id,n")
+            some("id,n")
         );
         world.bed.execute("INSERT INTO t (id, n) VALUES (502, 'x')").await;
         assert_eq!(world.run().await.rows_inserted, 1);
@@ -121,14 +111,14 @@ async fn a_schema_that_changes() {
             .execute("ALTER TABLE t ADD COLUMN later int; INSERT INTO t (id, n, later) VALUES (503, 'y', 1)")
             .await;
         assert_eq!(world.run().await.rows_inserted, 1);
-        assert_eq!(cell(&world, "SELECT count(*) FROM pragma_table_info('t') WHERE name = 'later'"), text("0"));
+        assert_eq!(cell(&world, "SELECT count(*) FROM pragma_table_info('t') WHERE name = 'later'"), some("0"));
         world.restart(json!({ "schema_drift": "fail" })).await;
         let failure = world.fail().await;
         assert_eq!(failure.first.code, "SCHEMA");
         assert!(failure.first.message.contains("column later (integer) was added"), "{failure:?}");
         world.restart(json!({ "schema_drift": "evolve" })).await;
         world.run().await;
-        assert_eq!(cell(&world, "SELECT later FROM t WHERE id = 503"), text("1"));
+        assert_eq!(cell(&world, "SELECT later FROM t WHERE id = 503"), some("1"));
         world.end().await;
     }
 }
@@ -203,8 +193,8 @@ async fn views_partitions_and_children() {
         world.run().await;
         let tables: Vec<String> = world.status().await.table_map.into_keys().collect();
         assert_eq!(tables, ["base", "child", "parted"], "a view is not a base table, a partition not a table");
-        assert_eq!(cell(&world, "SELECT count(*) FROM parted"), text("200"));
-        assert_eq!(cell(&world, "SELECT count(*) FROM base"), text("100"), "the child's rows are the child's");
+        assert_eq!(cell(&world, "SELECT count(*) FROM parted"), some("200"));
+        assert_eq!(cell(&world, "SELECT count(*) FROM base"), some("100"), "the child's rows are the child's");
 
         world.restart(json!({ "tables": [{ "name": "seen", "primary_key": ["id"] }] })).await;
         world.run().await;
@@ -250,7 +240,7 @@ async fn the_log_says_what_is_missing() {
         ] {
             assert!(log.contains(part), "{part} in\n{log}");
         }
-        assert_eq!(cell(&world, "SELECT price || mood || tint FROM plain"), text("12345678901234567890.12[1,5)rose"));
+        assert_eq!(cell(&world, "SELECT price || mood || tint FROM plain"), some("12345678901234567890.12[1,5)rose"));
         assert!(!log.contains("plain.mood"), "a range is kept as text by the type table: {log}");
         world.end().await;
     }
@@ -268,10 +258,10 @@ async fn bytes_that_are_no_text_fail_their_table_alone() {
         let failure = world.fail().await;
         assert_eq!((failure.first.code, failure.first.table.as_deref()), ("SOURCE_READ", Some("bad")));
         assert!(failure.first.message.contains("name"), "{failure:?}");
-        assert_eq!(cell(&world, "SELECT name FROM good"), text("fine"));
+        assert_eq!(cell(&world, "SELECT name FROM good"), some("fine"));
         world.restart(json!({ "tables": [{ "name": "bad", "types": { "name": "BLOB" } }] })).await;
         world.run().await;
-        assert_eq!(cell(&world, "SELECT hex(name) FROM bad"), text("FF41"));
+        assert_eq!(cell(&world, "SELECT hex(name) FROM bad"), some("FF41"));
         world.end().await;
     }
 }

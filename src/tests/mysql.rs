@@ -15,7 +15,7 @@ use crate::source::{Connect as _, Limits, Lookback, Range, Source, TrackPart, my
 use super::bed::{Datum, Shape};
 use super::mysql_bed::{MysqlDatabase, beds, connect, databases, run};
 use super::support::{LIMITS, describe, replica, rows};
-use super::world::{World, at, row, usual};
+use super::world::{World, at, cell, row, some, usual};
 
 fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
@@ -45,16 +45,6 @@ async fn one_row(columns: &[(&str, &str)], types: &BTreeMap<&str, SqliteType>) -
         answers.extend(rows(source.as_mut(), &replica, Range::Whole).await.unwrap());
     }
     answers
-}
-
-/// One cell of a one-cell answer.
-fn cell(world: &World, sql: &str) -> Option<String> {
-    world.query(sql).remove(0).remove(0)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "it is compared with cells, which may be NULL")]
-fn some(value: &str) -> Option<String> {
-    Some(value.to_owned())
 }
 
 #[tokio::test]

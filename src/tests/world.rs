@@ -184,6 +184,17 @@ pub fn query(path: &std::path::Path, sql: &str) -> Vec<Vec<Option<String>>> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
+/// One cell of a one-cell answer of the target.
+pub fn cell(world: &World, sql: &str) -> Option<String> {
+    world.query(sql).remove(0).remove(0)
+}
+
+/// A cell that is not NULL, to compare with.
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with cells, which may be NULL")]
+pub fn some(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
 /// A row.
 pub fn row<const N: usize>(cells: [(&'static str, Datum); N]) -> Row {
     BTreeMap::from(cells)

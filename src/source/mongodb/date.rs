@@ -1,6 +1,6 @@
 //! Dates as cells, and back: `_id`s and positions are read from the cells they were written to.
 
-use crate::mapping::time::push_timestamp;
+use crate::mapping::time::{days_of, push_timestamp};
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
@@ -31,19 +31,6 @@ pub fn parse_instant(text: &str) -> Option<i64> {
 
 fn all_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// The days from 1970-01-01 to a day of the proleptic Gregorian calendar.
-fn days_of(year: i64, month: i64, day: i64) -> Option<i64> {
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year.abs() > 300_000_000 {
-        return None;
-    }
-    // Years are counted from March, so that the leap day is a year's last and months have a regular length.
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
 }
 
 #[cfg(test)]

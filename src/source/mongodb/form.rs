@@ -10,9 +10,8 @@ use super::json::push_json;
 use super::kind::{Pin, integer_of};
 use crate::batch::Batch;
 use crate::mapping::SqliteType;
-use crate::mapping::decimal::{integer_of_text, push_shortest, real_of_text};
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
+use crate::mapping::decimal::{integer_of_text, real_of_text};
+use crate::mapping::form::{push_float, push_hex, push_uuid};
 
 /// Adds `value`, which fits `pin`, as a cell for a column of type `sqlite`. Adds nothing when it fails.
 pub fn push_cell(value: RawBsonRef<'_>, pin: Pin, sqlite: SqliteType, is_key: bool, batch: &mut Batch) -> Result<()> {
@@ -79,10 +78,10 @@ pub fn push_text(value: RawBsonRef<'_>, pin: Pin, out: &mut Vec<u8>) -> Result<(
         return push_json(out, value);
     }
     match value {
-        RawBsonRef::ObjectId(value) => push_hex(out, &value.bytes()),
+        RawBsonRef::ObjectId(value) => push_hex(&value.bytes(), out),
         RawBsonRef::Int32(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
         RawBsonRef::Int64(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-        RawBsonRef::Double(value) => push_float(out, value),
+        RawBsonRef::Double(value) => push_float(value, value, out),
         RawBsonRef::Decimal128(value) => {
             // Writing into a vector can't fail.
             let _ = write!(out, "{value}");
@@ -91,41 +90,13 @@ pub fn push_text(value: RawBsonRef<'_>, pin: Pin, out: &mut Vec<u8>) -> Result<(
         RawBsonRef::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
         RawBsonRef::DateTime(value) => push_instant(out, value.timestamp_millis()),
         RawBsonRef::Binary(value) => match <&[u8; 16]>::try_from(value.bytes) {
-            Ok(bytes) if matches!(pin, Pin::Uuid | Pin::LegacyUuid) => push_uuid(out, bytes),
+            Ok(bytes) if matches!(pin, Pin::Uuid | Pin::LegacyUuid) => push_uuid(bytes, out),
             _ => {
                 out.extend_from_slice(b"\\x");
-                push_hex(out, value.bytes);
+                push_hex(value.bytes, out);
             }
         },
         value => push_json(out, value)?,
     }
     Ok(())
-}
-
-fn push_float(out: &mut Vec<u8>, value: f64) {
-    if value.is_nan() {
-        out.extend_from_slice(b"NaN");
-    } else if value.is_infinite() {
-        out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
-    } else {
-        push_shortest(out, value);
-    }
-}
-
-/// Appends bytes as lower-case digits.
-pub fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len() * 2);
-    for byte in bytes {
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-    }
-}
-
-/// Appends a UUID in its canonical form.
-pub fn push_uuid(out: &mut Vec<u8>, bytes: &[u8; 16]) {
-    for (index, byte) in bytes.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        push_hex(out, &[*byte]);
-    }
 }

@@ -9,12 +9,10 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{DateTime, RawBsonRef, RawDocument, RawDocumentBuf};
 
 use super::date::push_instant;
-use super::form::{push_hex, push_uuid};
+use crate::mapping::form::{push_hex, push_json_string, push_uuid};
 
 /// The first instant of the year 10000: from there on a date is a number.
 const YEAR_10000: i64 = 253_402_300_800_000;
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends `value`; what an error leaves behind is for the caller to cut off.
 pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
@@ -24,7 +22,7 @@ pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
         RawBsonRef::Int32(value) => push_integer(out, value.into()),
         RawBsonRef::Int64(value) => push_integer(out, value),
         RawBsonRef::Double(value) => push_double(out, value),
-        RawBsonRef::String(value) => push_string(out, value),
+        RawBsonRef::String(value) => push_json_string(value.as_bytes(), out),
         RawBsonRef::Document(value) => return push_document(out, value),
         RawBsonRef::Array(value) => {
             out.push(b'[');
@@ -38,7 +36,7 @@ pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
         }
         RawBsonRef::ObjectId(value) => {
             out.extend_from_slice(b"{\"$oid\":\"");
-            push_hex(out, &value.bytes());
+            push_hex(&value.bytes(), out);
             out.extend_from_slice(b"\"}");
         }
         RawBsonRef::DateTime(value) => push_date(out, value),
@@ -52,7 +50,7 @@ pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
         RawBsonRef::Binary(value) => match <&[u8; 16]>::try_from(value.bytes) {
             Ok(bytes) if value.subtype == BinarySubtype::Uuid => {
                 out.extend_from_slice(b"{\"$uuid\":\"");
-                push_uuid(out, bytes);
+                push_uuid(bytes, out);
                 out.extend_from_slice(b"\"}");
             }
             _ => {
@@ -63,26 +61,26 @@ pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
         },
         RawBsonRef::RegularExpression(value) => {
             out.extend_from_slice(b"{\"$regularExpression\":{\"pattern\":");
-            push_string(out, value.pattern.as_str());
+            push_json_string(value.pattern.as_str().as_bytes(), out);
             out.extend_from_slice(b",\"options\":");
-            push_string(out, value.options.as_str());
+            push_json_string(value.options.as_str().as_bytes(), out);
             out.extend_from_slice(b"}}");
         }
         RawBsonRef::JavaScriptCode(value) => {
             out.extend_from_slice(b"{\"$code\":");
-            push_string(out, value);
+            push_json_string(value.as_bytes(), out);
             out.push(b'}');
         }
         RawBsonRef::JavaScriptCodeWithScope(value) => {
             out.extend_from_slice(b"{\"$code\":");
-            push_string(out, value.code);
+            push_json_string(value.code.as_bytes(), out);
             out.extend_from_slice(b",\"$scope\":");
             push_document(out, value.scope)?;
             out.push(b'}');
         }
         RawBsonRef::Symbol(value) => {
             out.extend_from_slice(b"{\"$symbol\":");
-            push_string(out, value);
+            push_json_string(value.as_bytes(), out);
             out.push(b'}');
         }
         RawBsonRef::Undefined => out.extend_from_slice(b"{\"$undefined\":true}"),
@@ -100,7 +98,7 @@ fn push_document(out: &mut Vec<u8>, document: &RawDocument) -> Result<()> {
         if index > 0 {
             out.push(b',');
         }
-        push_string(out, element.key().as_str());
+        push_json_string(element.key().as_str().as_bytes(), out);
         out.push(b':');
         push_json(out, element.value()?)?;
     }
@@ -118,9 +116,9 @@ fn push_pointer(out: &mut Vec<u8>, value: RawDbPointerRef<'_>) {
     // document's end after.
     let (namespace, id) = (bytes.get(11..bytes.len() - 14), bytes.get(bytes.len() - 13..bytes.len() - 1));
     out.extend_from_slice(b"{\"$dbPointer\":{\"$ref\":");
-    push_string(out, namespace.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default());
+    push_json_string(namespace.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default().as_bytes(), out);
     out.extend_from_slice(b",\"$id\":{\"$oid\":\"");
-    push_hex(out, id.unwrap_or_default());
+    push_hex(id.unwrap_or_default(), out);
     out.extend_from_slice(b"\"}}}");
 }
 
@@ -146,32 +144,6 @@ fn push_date(out: &mut Vec<u8>, value: DateTime) {
     } else {
         let _ = write!(out, "{{\"$date\":{{\"$numberLong\":\"{millis}\"}}}}");
     }
-}
-
-/// Appends text in quotes.
-pub fn push_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut done = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[done..at]);
-        done = at + 1;
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            _ => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
-        }
-    }
-    out.extend_from_slice(&bytes[done..]);
-    out.push(b'"');
 }
 
 fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -5,7 +5,8 @@ use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
 use crate::error::{Error, Kind};
-use crate::source::peer::{CONNECT, Peer, network};
+use crate::source::driver;
+use crate::source::peer::{CONNECT, Peer};
 use crate::source::reading::Reading;
 
 use super::sql::quote;
@@ -22,37 +23,18 @@ pub fn is_denied(error: &Driver) -> bool {
 
 /// Connecting, or starting the consistent read, failed.
 pub fn connect(error: &Driver, peer: &Peer) -> Error {
-    match error {
-        Driver::Database(error) => {
-            let number = number(error.as_ref());
-            let refused = matches!(number, 1044 | 1045 | 1698 | 1820 | 1862 | 3118 | 4151);
-            // The server is full, starting or stopping, or has locked the host out for a while.
-            let passes = matches!(number, 1040 | 1053 | 1129 | 1152 | 1203 | 1226 | 1927);
-            Error::new(if refused { Kind::Auth } else { Kind::Connect }, CONNECT)
-                .because(cause(error.as_ref()))
-                .transient(passes)
-        }
-        Driver::Io(error) => {
-            let (text, transient) = network(error, peer);
-            Error::new(Kind::Connect, CONNECT).because(text).transient(transient)
-        }
-        Driver::Tls(error) => Error::new(Kind::Connect, CONNECT)
-            .because(format!("TLS with {peer}: {error}; check the options ssl and ca_cert"))
-            .transient(false),
-        Driver::Protocol(text) => Error::new(Kind::Connect, CONNECT)
-            .because(format!("{peer} doesn't answer as MySQL or MariaDB does: {text}"))
-            .transient(false),
-        error => Error::new(Kind::Connect, CONNECT).because(error).transient(false),
-    }
+    driver::connect(error, peer, "MySQL or MariaDB", |error| {
+        let number = number(error);
+        let refused = matches!(number, 1044 | 1045 | 1698 | 1820 | 1862 | 3118 | 4151);
+        // The server is full, starting or stopping, or has locked the host out for a while.
+        let passes = matches!(number, 1040 | 1053 | 1129 | 1152 | 1203 | 1226 | 1927);
+        Error::new(if refused { Kind::Auth } else { Kind::Connect }, CONNECT).because(cause(error)).transient(passes)
+    })
 }
 
 /// The driver reported `error` while reading.
 pub fn read(reading: &Reading<'_>, error: &Driver) -> Error {
-    match error {
-        Driver::Database(error) => refused(reading, error.as_ref()),
-        Driver::Io(error) => reading.cut(error),
-        error => reading.failed().because(error).transient(true),
-    }
+    driver::read(reading, error, refused)
 }
 
 fn refused(reading: &Reading<'_>, error: &dyn DatabaseError) -> Error {

@@ -6,6 +6,7 @@ use super::query::{column, details_of};
 use super::sql::{Bound, Sql};
 use crate::batch::{Position, Value};
 use crate::error::{Error, Kind, Result};
+use crate::mapping::time::is_day;
 use crate::mapping::{self, SqliteType};
 use crate::replica::Replica;
 use crate::schema::SourceType;
@@ -15,7 +16,7 @@ use crate::source::{Lookback, text_time, uuid7};
 const LONGEST_LOOKBACK: f64 = 100.0 * 366.0 * 86_400.0;
 
 /// The first year from which that much can be taken away.
-const FIRST_YEAR: u32 = 200;
+const FIRST_YEAR: i64 = 200;
 
 /// A table's track value.
 pub struct Track {
@@ -121,12 +122,9 @@ impl Track {
     fn earlier(&self, floor: &Value, oldest: Option<&str>, lookback: Lookback) -> Option<Sql> {
         let Value::Text(text) = floor else { return None };
         // From a date that is none of the calendar's nothing can be taken away.
-        let parts: Vec<u32> = text.get(..10)?.split('-').filter_map(|part| part.parse().ok()).collect();
+        let parts: Vec<i64> = text.get(..10)?.split('-').filter_map(|part| part.parse().ok()).collect();
         let &[year, month, day] = parts.as_slice() else { return None };
-        if year < FIRST_YEAR || month == 0 || day == 0 || day > 28 && !self.is_day(text) {
-            return None;
-        }
-        if lookback.seconds > LONGEST_LOOKBACK {
+        if year < FIRST_YEAR || !is_day(year, month, day) || lookback.seconds > LONGEST_LOOKBACK {
             return None;
         }
         let moment = text.replace('T', " ").replace('Z', "");
@@ -144,20 +142,6 @@ impl Track {
             Wire::Date => Sql::plain("CAST(").then(bound).text(" AS DATE)"),
             _ => bound,
         })
-    }
-
-    /// Whether the day at the beginning of `text` is in its month.
-    #[expect(clippy::unused_self, reason = "it belongs to the arithmetic above")]
-    fn is_day(&self, text: &str) -> bool {
-        let part = |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<u32>().ok());
-        let (Some(year), Some(month), Some(day)) = (part(0..4), part(5..7), part(8..10)) else { return false };
-        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-        let longest = match month {
-            2 => 28 + u32::from(leap),
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        };
-        day <= longest
     }
 }
 

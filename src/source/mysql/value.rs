@@ -52,9 +52,7 @@ impl Decoder {
     pub fn row(&mut self, row: &MySqlRow, batch: &mut Batch) -> Result<bool> {
         let mut fits = true;
         for (index, cell) in self.cells.iter().enumerate() {
-            let value = row.try_get_raw(index).map_err(|_| malformed(cell))?;
-            // The driver takes `0000-00-00` for NULL; its bytes tell them apart.
-            let Ok(bytes) = <&[u8] as Decode<sqlx::MySql>>::decode(value) else {
+            let Some(bytes) = bytes(row.try_get_raw(index).map_err(|_| malformed(cell))?) else {
                 batch.push_null();
                 continue;
             };
@@ -80,7 +78,7 @@ impl Decoder {
     }
 }
 
-/// The bytes of a cell, however the driver would read them; `None` for NULL.
+/// The bytes of a cell, however the driver would read them (it takes `0000-00-00` for NULL); `None` for NULL.
 pub fn bytes(value: MySqlValueRef<'_>) -> Option<&[u8]> {
     <&[u8] as Decode<sqlx::MySql>>::decode(value).ok()
 }

@@ -1,8 +1,7 @@
 //! Arrays of any dimension as JSON arrays.
 
 use super::wire::{Malformed, Reader, Wire};
-use crate::mapping::form::Scalar;
-use crate::mapping::form::push_json;
+use crate::mapping::form::{Scalar, push_json};
 
 /// PostgreSQL's own limit on dimensions.
 const MOST_DIMENSIONS: usize = 6;

@@ -5,8 +5,7 @@ use super::wire::{Malformed, Reader, Wire};
 use crate::batch::Batch;
 use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
-use crate::mapping::form::Scalar;
-use crate::mapping::form::push_cell;
+use crate::mapping::form::{Scalar, push_cell};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 

@@ -4,43 +4,26 @@ use sqlx::Error as Driver;
 use sqlx::error::DatabaseError;
 
 use crate::error::{Error, Kind};
-use crate::source::peer::{CONNECT, Peer, network};
+use crate::source::driver;
+use crate::source::peer::{CONNECT, Peer};
 use crate::source::reading::Reading;
 
 use super::literal::quote;
 
 /// Connecting, or starting the consistent read, failed.
 pub fn connect(error: &Driver, peer: &Peer) -> Error {
-    match error {
-        Driver::Database(error) => {
-            let code = error.code().unwrap_or_default();
-            let refused = matches!(&*code, "28P01" | "28000" | "42501");
-            Error::new(if refused { Kind::Auth } else { Kind::Connect }, CONNECT)
-                .because(cause(error.as_ref()))
-                .transient(!refused && code != "3D000" && !code.starts_with("0A"))
-        }
-        Driver::Io(error) => {
-            let (text, transient) = network(error, peer);
-            Error::new(Kind::Connect, CONNECT).because(text).transient(transient)
-        }
-        Driver::Tls(error) => Error::new(Kind::Connect, CONNECT)
-            .because(format!("TLS with {peer}: {error}; check the options ssl and ca_cert"))
-            .transient(false),
-        Driver::Protocol(text) => Error::new(Kind::Connect, CONNECT)
-            .because(format!("{peer} doesn't answer as PostgreSQL does: {text}"))
-            .transient(false),
-        // The driver's other failures (a certificate that can't be read, a password that can't be sent) stay as they are.
-        error => Error::new(Kind::Connect, CONNECT).because(error).transient(false),
-    }
+    driver::connect(error, peer, "PostgreSQL", |error| {
+        let code = error.code().unwrap_or_default();
+        let refused = matches!(&*code, "28P01" | "28000" | "42501");
+        Error::new(if refused { Kind::Auth } else { Kind::Connect }, CONNECT)
+            .because(cause(error))
+            .transient(!refused && code != "3D000" && !code.starts_with("0A"))
+    })
 }
 
 /// The driver reported `error` while reading.
 pub fn read(reading: &Reading<'_>, error: &Driver) -> Error {
-    match error {
-        Driver::Database(error) => refused(reading, error.as_ref()),
-        Driver::Io(error) => reading.cut(error),
-        error => reading.failed().because(error).transient(true),
-    }
+    driver::read(reading, error, refused)
 }
 
 fn refused(reading: &Reading<'_>, error: &dyn DatabaseError) -> Error {
