@@ -23,6 +23,10 @@ const OURS = {
 
 const FORMS = { ours: OURS, raw: OURS };
 
+/** Milliseconds from one document to the next. */
+const SPACING = 20_123.457;
+const MONTH = 30 * 86_400_000;
+
 export const kind = 'mongodb';
 export const rows = 300_000;
 
@@ -31,12 +35,15 @@ export async function connect(server) {
   const client = await MongoClient.connect(server);
   const events = client.db('bench').collection('events');
   let last = 0;
+  let start = 0;
   return {
     url: new URL('bench', server).href,
     key: '_id',
     forms: FORMS,
     fill: async (count) => {
-      await add(events, 1, count);
+      // The last document is of now, and each may have been updated within a month.
+      start = Date.now() - MONTH - count * SPACING;
+      await add(events, start, 1, count);
       last = count;
       // What anyone who reads a large collection by `updated_at` has.
       await events.createIndex({ updated_at: 1, _id: 1 });
@@ -45,24 +52,23 @@ export async function connect(server) {
     change: async (round) => {
       // The server's clock, which a sync goes by.
       const now = (await client.db().command({ hello: 1 })).localTime;
-      await change(events, round, last, now);
+      await change(events, start, round, last, now);
       last += CHANGED;
     },
     close: () => client.close(),
   };
 }
 
-/** Adds the documents from the number `first` to `last`. Every value follows from the number. */
-async function add(events, first, last, changes = {}) {
+/** Adds the documents from the number `first` to `last`. Every value follows from the number, and the times also from `start`. */
+async function add(events, start, first, last, changes = {}) {
   const { Decimal128, Int32, ObjectId } = require('mongodb');
-  const START = Date.parse('2020-01-01T00:00:00Z');
   const NOTES = ['Grüße aus Köln', '東京で確認済み', 'Livré à Orléans', '🚚 доставлено'];
   for (let from = first; from <= last; from += 1000) {
     const documents = [];
     for (let id = from; id < from + 1000 && id <= last; id++) {
       const digest = createHash('md5').update(String(id)).digest('hex');
       const h = BigInt(`0x${digest.slice(0, 15)}`);
-      const created = START + Math.floor(id * 20_123.457);
+      const created = start + Math.floor(id * SPACING);
       documents.push({
         _id: objectId(ObjectId, id),
         quantity: new Int32(Number(h & 1048575n) - 524288),
@@ -79,7 +85,7 @@ async function add(events, first, last, changes = {}) {
         reference: digest.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
         ...(id % 4 !== 0 ? { note: `${NOTES[Number(h % 4n)]} ${id % 1000}` } : {}),
         created_at: new Date(created),
-        updated_at: new Date(created + Number(h % 2592000000n)),
+        updated_at: new Date(created + Number(h % BigInt(MONTH))),
         ...changes,
       });
     }
@@ -103,7 +109,7 @@ async function* read(events, form) {
   yield batch;
 }
 
-async function change(events, round, last, now) {
+async function change(events, start, round, last, now) {
   const { Decimal128, ObjectId } = require('mongodb');
   const numbers = [1];
   for (let n = 1; n < CHANGED; n++) numbers.push(Math.floor((n * (last - round)) / CHANGED) + round);
@@ -111,5 +117,5 @@ async function change(events, round, last, now) {
     { _id: { $in: numbers.map((number) => objectId(ObjectId, number)) } },
     { $inc: { price: Decimal128.fromString('1'), quantity: 1 }, $set: { updated_at: now } },
   );
-  await add(events, last + 1, last + CHANGED, { created_at: now, updated_at: now });
+  await add(events, start, last + 1, last + CHANGED, { created_at: now, updated_at: now });
 }

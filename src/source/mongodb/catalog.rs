@@ -1,6 +1,10 @@
 //! What the server says of a collection, and what a look at its documents shows.
 
+use std::time::{Duration, Instant};
+
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::options::Hint;
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use mongodb::{Collection, Database};
 use tokio::time::timeout;
 
@@ -8,8 +12,8 @@ use super::shape::{ID, Shape};
 use super::{MongodbSource, command, documents, error};
 use crate::error::Result;
 
-/// Documents that are looked at to learn of a collection's fields.
-const SAMPLE: i64 = 500;
+/// A server that takes longer for its first documents is not asked how many there are: it may have to look at them all.
+const SLOW: Duration = Duration::from_millis(500);
 
 /// How long the server may count for an estimate.
 const COUNT_MILLIS: i64 = 2_000;
@@ -27,32 +31,37 @@ pub fn collection_name(listed: &RawDocument) -> Option<String> {
     (!is_view && !name.starts_with("system.")).then(|| name.to_owned())
 }
 
+/// The first answer of the cursor that goes through a whole collection, and the cursor.
+pub struct Ahead {
+    /// The documents.
+    pub answer: RawBatch,
+    /// What goes on behind them.
+    pub cursor: RawBatchCursor,
+}
+
 impl MongodbSource {
-    /// Learns of fields from the documents with the greatest `_id`s, which as a rule were added last and have what documents
-    /// came to have. What they don't show is learnt when it is read.
+    /// Learns of fields from the first documents. What they don't show is learnt when it is read. Gives what was read, for
+    /// the pass that reads everything, and whether the server was quick to answer.
     pub(super) async fn sample(
         &mut self,
         database: &Database,
         name: &str,
-        has_key: bool,
+        by_id: bool,
         shape: &mut Shape,
-    ) -> Result<()> {
+    ) -> Result<(Option<Ahead>, bool)> {
+        let began = Instant::now();
         let collection: Collection<RawDocumentBuf> = database.collection(name);
-        let batch_size = u32::try_from(SAMPLE).unwrap_or(u32::MAX);
-        let mut find = collection.find(doc! {}).limit(SAMPLE).batch_size(batch_size);
-        if has_key {
-            find = find.sort(doc! { ID: -1 });
+        let mut find = collection.find(doc! {}).batch_size(self.answer);
+        if by_id {
+            find = find.sort(doc! { ID: 1 }).hint(Hint::Keys(doc! { ID: 1 }));
         }
         let mut cursor = self.ask(None, find.batch()).await?;
-        // One answer, which the server ends at 16 MB, is enough.
-        if let Some(batch) = self.next(None, &mut cursor).await? {
-            for document in documents(&batch).map_err(|fault| self.failed(None, &fault))? {
-                // A document that can't be read is the scan's to complain of.
-                let _ = shape.learn(document?);
-            }
-            self.samples.insert(name.to_owned(), batch);
+        let Some(answer) = self.next(None, &mut cursor).await? else { return Ok((None, true)) };
+        for document in documents(&answer).map_err(|fault| self.failed(None, &fault))? {
+            // A document that can't be read is the scan's to complain of.
+            let _ = shape.learn(document?);
         }
-        Ok(())
+        Ok((by_id.then_some(Ahead { answer, cursor }), began.elapsed() < SLOW))
     }
 
     /// How many documents there are, when the server says it soon.

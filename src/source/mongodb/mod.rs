@@ -23,6 +23,7 @@ mod value;
 
 use std::collections::HashMap;
 use std::future::IntoFuture;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +33,7 @@ use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use mongodb::{Collection, Database};
 use tokio::time::timeout;
 
-use self::catalog::{collection_name, first_batch};
+use self::catalog::{Ahead, collection_name, first_batch};
 use self::connect::Server;
 use self::pass::ANSWER;
 use self::query::{Query, Step};
@@ -48,8 +49,8 @@ use crate::error::{Error, Kind, Result};
 use crate::replica::{Replica, Track};
 use crate::schema::{KnownColumn, Relation, Table, TableName};
 
-/// A collection of this many documents is large: reading it without an index is worth a hint.
-const LARGE: u64 = 100_000;
+/// How far back the newest document is looked for first, in milliseconds: a minute, an hour, a day, a month, a year.
+const RECENT: [i64; 5] = [60_000, 3_600_000, 86_400_000, 2_592_000_000, 31_536_000_000];
 
 /// The kind of source that reads MongoDB.
 pub struct Mongodb;
@@ -70,7 +71,7 @@ impl Connect for Mongodb {
             database: None,
             now: None,
             shapes: HashMap::new(),
-            samples: HashMap::new(),
+            ahead: Mutex::default(),
             classes: HashMap::new(),
             answer: ANSWER,
         }))
@@ -86,8 +87,9 @@ struct MongodbSource {
     now: Option<i64>,
     /// What is known of collections' fields, for as long as the process lives.
     shapes: HashMap<String, Shape>,
-    /// The documents that collections' fields were learnt from in this consistent read.
-    samples: HashMap<String, RawBatch>,
+    /// The collection whose fields were learnt last, and what was read of it for that.
+    /// Locked by nobody: it only lets a cursor be part of what is borrowed while the server is waited for.
+    ahead: Mutex<Option<(String, Ahead)>>,
     /// Which values of a track column of several types have positions in this consistent read.
     classes: HashMap<String, Class>,
     /// Documents in one answer. An answer counts only when it is complete, so it becomes smaller when connections break.
@@ -99,7 +101,7 @@ impl Source for MongodbSource {
     async fn begin(&mut self) -> Result<Moment> {
         self.now = None;
         self.classes.clear();
-        self.samples.clear();
+        self.ahead = Mutex::default();
         let database = match self.database.take() {
             Some(database) => database,
             None => self.server.client(self.limits.connect).await?,
@@ -154,18 +156,19 @@ impl Source for MongodbSource {
         // Neither promises that an `_id` is there but once.
         let has_key = !is_view && !is_measured;
         let mut shape = self.shapes.remove(&name).unwrap_or_default();
-        let is_new = shape.pin(ID).is_none();
         shape.recall(known);
-        if is_new {
-            self.sample(&database, &name, has_key, &mut shape).await?;
+        let indexes = if is_view { Vec::new() } else { self.indexes(&database, &name).await? };
+        let mut is_quick = true;
+        self.ahead = Mutex::default();
+        if shape.pin(ID).is_none() {
+            let by_id = has_key && indexes.iter().any(|index| index == &[ID]);
+            let (ahead, quick) = self.sample(&database, &name, by_id, &mut shape).await?;
+            self.ahead = Mutex::new(ahead.map(|ahead| (name.clone(), ahead)));
+            is_quick = quick;
         }
         let columns = shape.columns(has_key);
         self.shapes.insert(name.clone(), shape);
-        let (estimated_rows, indexes) = if is_view {
-            (None, Vec::new())
-        } else {
-            (self.count(&database, &name, None).await?, self.indexes(&database, &name).await?)
-        };
+        let estimated_rows = if is_view || !is_quick { None } else { self.count(&database, &name, None).await? };
         Ok(Some(Table {
             name: TableName { schema: None, name },
             relation: if is_view { Relation::View } else { Relation::Table },
@@ -227,7 +230,7 @@ impl Source for MongodbSource {
         let table = &replica.source;
         let field = &table.columns[*column].name;
         let indexed = field == ID || table.indexes.iter().any(|index| index.first() == Some(field));
-        if indexed || table.relation == Relation::View || table.estimated_rows.is_none_or(|rows| rows <= LARGE) {
+        if indexed || table.relation == Relation::View || !table.is_large() {
             return None;
         }
         let quoted = |text: &str| serde_json::Value::from(text);
@@ -236,7 +239,7 @@ impl Source for MongodbSource {
 
     async fn end(&mut self) {
         self.now = None;
-        self.samples.clear();
+        self.ahead = Mutex::default();
     }
 
     async fn close(mut self: Box<Self>) {
@@ -355,12 +358,12 @@ impl MongodbSource {
         now: Option<i64>,
     ) -> Result<Option<Batch>> {
         // Among few documents the greatest is found soon, whatever the server makes of the index.
-        let sample = self.samples.get(&replica.source.name.name).and_then(|batch| documents(batch).ok());
-        let least = sample.and_then(|sample| query.newest_of(sample.filter_map(Result::ok), class, now));
-        if least.is_some()
-            && let Some(row) = self.first(replica, query, &query.newest(class, now, least)).await?
-        {
-            return Ok(Some(row));
+        let recent = now.filter(|_| query.is_indexed()).into_iter();
+        for least in recent.flat_map(|now| RECENT.map(|back| class.since(now.saturating_sub(back)))) {
+            let Some(least) = least else { break };
+            if let Some(row) = self.first(replica, query, &query.newest(class, now, Some(least))).await? {
+                return Ok(Some(row));
+            }
         }
         self.first(replica, query, &query.newest(class, now, None)).await
     }

@@ -5,6 +5,7 @@ use mongodb::bson::{Bson, RawDocument};
 use mongodb::raw_batch_cursor::RawBatch;
 use tokio::time::timeout;
 
+use super::catalog::Ahead;
 use super::query::{Query, Step};
 use super::rows::{Cells, Decoder, Outcome};
 use super::shape::Shape;
@@ -57,14 +58,23 @@ impl MongodbSource {
         let decoder = Decoder::new(replica, cells, query.track_pin);
         let spare = Batch::new(decoder.width(step.hidden));
         let mut pass = Pass { replica, step, decoder, spare, mark: None, lost: 0, outgrown: false, widened: false };
+        let is_everything = query.is_everything(step, cells, self.now(replica)?);
+        let ahead = std::mem::take(&mut self.ahead).into_inner().ok().flatten();
+        let ahead = ahead.filter(|(name, _)| is_everything && *name == replica.source.name.name);
+        let mut begun = ahead.map(|(_, ahead)| ahead);
         'cursor: loop {
-            let opened = query.open(&collection, step, cells, pass.mark.as_deref(), self.answer);
-            let mut cursor = match timeout(limit, opened).await {
-                Ok(Ok(cursor)) => cursor,
-                Ok(Err(fault)) => return Err(self.broken(replica, &fault)),
-                Err(_) => return Err(self.silent(replica)),
+            let (mut cursor, mut next) = if let Some(Ahead { answer, cursor }) = begun.take() {
+                (cursor, Ok(Some(Ok(answer))))
+            } else {
+                let opened = query.open(&collection, step, cells, pass.mark.as_deref(), self.answer);
+                let mut cursor = match timeout(limit, opened).await {
+                    Ok(Ok(cursor)) => cursor,
+                    Ok(Err(fault)) => return Err(self.broken(replica, &fault)),
+                    Err(_) => return Err(self.silent(replica)),
+                };
+                let next = timeout(limit, cursor.next()).await;
+                (cursor, next)
             };
-            let mut next = timeout(limit, cursor.next()).await;
             loop {
                 let batch = match next {
                     Ok(None) => break 'cursor,

@@ -1,7 +1,7 @@
 //! What the server is asked for behind every range: conditions, order, and where to go on when a cursor is lost.
 
 use mongodb::Collection;
-use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::Hint;
 use mongodb::raw_batch_cursor::RawBatchCursor;
 
@@ -117,23 +117,21 @@ impl<'a> Query<'a> {
         bson_of(&position.track, self.track_pin).as_ref().and_then(Class::of_bson)
     }
 
-    /// The greatest track value among `documents` that doesn't lie after `now`, of the classes that tell a time.
-    pub fn newest_of<'b>(
-        &self,
-        documents: impl Iterator<Item = &'b RawDocument>,
-        class: Class,
-        now: Option<i64>,
-    ) -> Option<Bson> {
-        let [field] = self.track.as_slice() else { return None };
-        let values = documents.filter_map(|document| document.get(field).ok().flatten());
-        match class {
-            Class::Date => {
-                let times = values.filter_map(RawBsonRef::as_datetime);
-                let past = times.filter(|time| now.is_none_or(|now| time.timestamp_millis() <= now));
-                past.max().map(Bson::DateTime)
-            }
-            _ => None,
-        }
+    /// Whether an index begins with the track value.
+    pub fn is_indexed(&self) -> bool {
+        let indexes = &self.replica.source.indexes;
+        matches!(self.track.as_slice(), [field] if indexes.iter().any(|index| index.first() == Some(field)))
+    }
+
+    /// Whether `step` reads whole documents, all of them, in the order of their `_id`s, as it was done to learn of fields.
+    /// Where values are tracked that may be of the future, what was read before the watermark was taken may be too old.
+    pub fn is_everything(&self, step: &Step, cells: Cells, now: i64) -> bool {
+        step.conditions.is_empty()
+            && step.hidden == Hidden::Nothing
+            && cells == Cells::All
+            && self.walks_ids()
+            && self.projection(cells, false).is_none()
+            && (self.track.is_empty() || self.class.is_some_and(|class| class.future(now).is_some()))
     }
 
     /// The field that documents are sorted by.
@@ -279,7 +277,7 @@ impl<'a> Query<'a> {
     }
 
     /// The pass over documents that have a track value of `class`, from the greatest on; with `now`, from the greatest that
-    /// doesn't lie after it. `least` is a value that some document was seen to have.
+    /// doesn't lie after it, and down to `least` if it is given.
     pub fn newest(&self, class: Class, now: Option<i64>, least: Option<Bson>) -> Step {
         let field = self.tracked();
         // In one condition, which an index serves without any thought.

@@ -131,6 +131,14 @@ impl Class {
         }
     }
 
+    /// The first value of the class that is of the instant `millis` since 1970 or later; `None` when the class tells no time.
+    pub fn since(self, millis: i64) -> Option<Bson> {
+        match self {
+            Self::Date => Some(Bson::DateTime(DateTime::from_millis(millis))),
+            _ => None,
+        }
+    }
+
     /// The first value of the class that lies after the server's `now`, in milliseconds since 1970; `None` when the class
     /// knows no future.
     pub fn future(self, now: i64) -> Option<Bson> {
