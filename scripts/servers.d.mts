@@ -1,5 +1,5 @@
 /** A kind of server, by the name that the plugin's `source.type` has for it. */
-export type ServerKind = 'postgresql' | 'mysql' | 'mongodb';
+export type ServerKind = 'postgresql' | 'mysql' | 'mongodb' | 'turso' | 'd1' | 'starbasedb';
 
 /** A server that was started. */
 export interface StartedServer {

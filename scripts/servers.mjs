@@ -2,15 +2,24 @@
  * Starts real database servers for tests, the demo and benchmarks, on free loopback ports and with fresh data.
  *
  * As a command: `node scripts/servers.mjs [--only KIND,KIND] -- COMMAND…` runs the command with their addresses in its
- * environment: `DATA_SYNC_TEST_POSTGRES`, `DATA_SYNC_TEST_MYSQL` and `DATA_SYNC_TEST_MONGODB` (superuser URLs, separated
- * by spaces), and `DATA_SYNC_TEST_MYSQL_CA` (the file of the authority that MariaDB's certificate for `localhost` is of).
+ * environment, as URLs separated by spaces:
+ * - `DATA_SYNC_TEST_POSTGRES`, `DATA_SYNC_TEST_MYSQL` and `DATA_SYNC_TEST_MONGODB`: of a superuser; and
+ *   `DATA_SYNC_TEST_MYSQL_CA`, the file of the authority that MariaDB's certificate for `localhost` is of;
+ * - `DATA_SYNC_TEST_TURSO`: of a server without tokens that has many databases, and of one with, `http://TOKEN@…`; and
+ *   `DATA_SYNC_TEST_TURSO_ADMIN`, the URL by which databases are made in the first one;
+ * - `DATA_SYNC_TEST_D1`: `http://ACCOUNT:TOKEN@…`, and `DATA_SYNC_TEST_STARBASEDB`: `http://ADMIN:CLIENT@…`; both have
+ *   more paths below `/control/` for tests, which `servers/workerd/run.mjs` tells of.
+ *
  * Of a kind whose variable is set already, nothing is started.
  */
 
 import { pathToFileURL } from 'node:url';
+import { d1Servers } from './servers/d1.mjs';
 import { mariadbServers } from './servers/mariadb.mjs';
 import { mongodbServers } from './servers/mongodb.mjs';
 import { postgresServers } from './servers/postgres.mjs';
+import { starbasedbServers } from './servers/starbasedb.mjs';
+import { tursoServers } from './servers/turso.mjs';
 import { ensurePackages, entry, Stop, status } from './workspace.mjs';
 
 /** The kinds of server, by the name that the plugin's `source.type` has for them. */
@@ -18,6 +27,9 @@ const KINDS = {
   postgresql: { variable: 'DATA_SYNC_TEST_POSTGRES', servers: postgresServers },
   mysql: { variable: 'DATA_SYNC_TEST_MYSQL', servers: mariadbServers },
   mongodb: { variable: 'DATA_SYNC_TEST_MONGODB', servers: mongodbServers },
+  turso: { variable: 'DATA_SYNC_TEST_TURSO', servers: tursoServers },
+  d1: { variable: 'DATA_SYNC_TEST_D1', servers: d1Servers },
+  starbasedb: { variable: 'DATA_SYNC_TEST_STARBASEDB', servers: starbasedbServers },
 };
 
 /** Those of the kinds whose servers are not in the environment. */

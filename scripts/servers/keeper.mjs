@@ -78,7 +78,8 @@ async function keepServer({ home, user, server: [command, ...args], port, signal
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => {});
   let log = '';
   let stopping = false;
-  const server = spawn(command, args, { ...user, cwd: home, stdio: ['ignore', 'ignore', 'pipe'] });
+  // A server that heeds its stdin learns by it when a signal ends the keeper at once.
+  const server = spawn(command, args, { ...user, cwd: home, stdio: ['pipe', 'ignore', 'pipe'] });
   server.stderr.on('data', (chunk) => {
     log = (log + chunk).slice(-4000);
   });
