@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::time::Duration;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -82,6 +83,7 @@ impl Kind {
                 | Self::Connect
                 | Self::Auth
                 | Self::TargetBusy
+                | Self::RateLimited
                 | Self::SourceChanged
                 | Self::Aborted
                 | Self::Closed
@@ -98,6 +100,7 @@ pub struct Error {
     table: Option<String>,
     transient: bool,
     reshaped: bool,
+    wait: Option<Duration>,
 }
 
 impl Error {
@@ -110,6 +113,7 @@ impl Error {
             table: None,
             transient: kind.usually_transient(),
             reshaped: false,
+            wait: None,
         }
     }
 
@@ -125,6 +129,18 @@ impl Error {
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
+    }
+
+    /// Says how long to wait before trying again, where the other side told it.
+    #[must_use]
+    pub const fn after(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// How long to wait before trying again, where the other side told it.
+    pub const fn wait(&self) -> Option<Duration> {
+        self.wait
     }
 
     /// Says whether trying again may help, where the kind alone doesn't decide it.

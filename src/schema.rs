@@ -126,6 +126,8 @@ pub struct Table {
     /// Whether the source has no schema and learns of columns from rows. A column that such a table gets is in none of the
     /// rows that were read before, because a scan ends at the first row with an unknown one (`Error::reshaped`).
     pub grows: bool,
+    /// Whether its key is the number that the source gives each row, for want of anything else that tells rows apart.
+    pub numbered: bool,
 }
 
 /// A table of more rows is large: reading it whole every run, or without an index, is worth a hint.

@@ -228,6 +228,7 @@ impl Inner {
         }
         self.reporter
             .log(Level::Debug, format_args!("The source is {} (from {})", resolved.source.describe(), resolved.origin));
+        self.refuse_one_file(&resolved.source)?;
         let kept = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(kept) = kept {
             if kept.config == resolved.source {
@@ -236,6 +237,21 @@ impl Inner {
             kept.source.close().await;
         }
         Ok(Connected { source: self.new_source(&resolved.source)?, config: resolved.source })
+    }
+
+    /// Refuses a file that would be copied into itself.
+    fn refuse_one_file(&self, source: &SourceConfig) -> Result<()> {
+        let (SourceConfig::Sqlite { path: source }, TargetConfig::Sqlite { path: target }) =
+            (source, self.options.target(&self.surroundings))
+        else {
+            return Ok(());
+        };
+        let file = |path: &std::path::Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if file(source) != file(&target) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Config, "Source and target are the same file")
+            .because("name another file with database, or another one with source.path"))
     }
 
     fn new_source(&self, config: &SourceConfig) -> Result<Box<dyn Source>> {

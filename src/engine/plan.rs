@@ -92,6 +92,15 @@ pub fn plan(
             format!("Table {target} has no key: each run reads it whole and swaps it in; name one with primary_key"),
         ));
     }
+    if table.numbered && wishes.primary_key.is_none() {
+        hints.push((
+            Level::Info,
+            format!(
+                "Table {target} has no key: its rows are told apart by the numbers that SQLite gives them, which a VACUUM at \
+                 the source may change; name a key with primary_key, or reset the table after one"
+            ),
+        ));
+    }
     let signature = signature(&table, &track, wishes, options);
     let replica = Replica {
         source: table,

@@ -28,6 +28,9 @@ impl Attempts {
         if !error.is_transient() || self.failed >= self.retry.attempts {
             return None;
         }
+        if let Some(wait) = error.wait() {
+            return Some(wait);
+        }
         let doubled = self.retry.base.saturating_mul(1 << (self.failed - 1).min(20));
         // Between half and the whole of it, so that many replicas of one source don't come back in step.
         Some(doubled.min(self.retry.max).mul_f64(0.5 + fastrand::f64() / 2.0))
@@ -55,6 +58,13 @@ mod tests {
             assert!((low..=high).contains(&wait), "{wait}");
         }
         assert_eq!(attempts.wait_after(&error), None);
+    }
+
+    #[test]
+    fn a_wait_that_was_told_is_kept() {
+        let told = Duration::from_mins(5);
+        let error = Error::new(Kind::RateLimited, "x").after(told);
+        assert_eq!(Attempts::new(RETRY).wait_after(&error), Some(told));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use sqlx::Error as Driver;
 use sqlx::error::DatabaseError;
 
-use super::peer::{CONNECT, Peer, network};
+use super::peer::{CONNECT, Peer, TRUST_BY_OPTIONS, network};
 use super::reading::Reading;
 use crate::error::{Error, Kind};
 
@@ -13,10 +13,10 @@ pub fn connect(error: &Driver, peer: &Peer, system: &str, refused: impl FnOnce(&
     match error {
         Driver::Database(error) => refused(error.as_ref()),
         Driver::Io(error) => {
-            let (text, transient) = network(error, peer);
+            let (text, transient) = network(error, peer, TRUST_BY_OPTIONS);
             failed.because(text).transient(transient)
         }
-        Driver::Tls(error) => failed.because(format!("TLS with {peer}: {error}; check the options ssl and ca_cert")),
+        Driver::Tls(error) => failed.because(format!("TLS with {peer}: {error}; check {TRUST_BY_OPTIONS}")),
         Driver::Protocol(text) => failed.because(format!("{peer} doesn't answer as {system} does: {text}")),
         // The driver's other failures (a certificate that can't be read, a password that can't be sent) stay as they are.
         error => failed.because(error),

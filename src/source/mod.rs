@@ -5,12 +5,14 @@ mod driver;
 mod peer;
 mod reading;
 mod sink;
+mod sql;
 mod text_time;
 mod uuid7;
 
 pub mod mongodb;
 pub mod mysql;
 pub mod postgres;
+pub mod sqlite;
 
 use async_trait::async_trait;
 
@@ -197,4 +199,12 @@ pub struct Limits {
 }
 
 /// Every kind of source there is.
-pub static ALL: &[&dyn Connect] = &[&postgres::Postgres, &mysql::Mysql, &mongodb::Mongodb];
+pub static ALL: &[&dyn Connect] = &[
+    &postgres::Postgres,
+    &mysql::Mysql,
+    &mongodb::Mongodb,
+    &sqlite::Turso,
+    &sqlite::D1,
+    &sqlite::Starbasedb,
+    &sqlite::File,
+];

@@ -7,6 +7,12 @@ use crate::error::{Error, Kind};
 /// The words that users know.
 pub const CONNECT: &str = "Failed to connect to external database";
 
+/// What decides on certificates where options do.
+pub const TRUST_BY_OPTIONS: &str = "the options ssl and ca_cert";
+
+/// What decides on certificates elsewhere.
+pub const TRUST_BY_NODE: &str = "the address and, where the authority is a private one, NODE_EXTRA_CA_CERTS";
+
 /// Where the server is, in the words of messages.
 #[derive(Debug, Clone)]
 pub struct Peer {
@@ -33,8 +39,8 @@ pub fn connect_timeout(peer: &Peer) -> Error {
     Error::new(Kind::Connect, CONNECT).because(format!("connect ETIMEDOUT {peer}"))
 }
 
-/// An I/O failure in Node's words, and whether it may pass.
-pub fn network(error: &io::Error, peer: &Peer) -> (String, bool) {
+/// An I/O failure in Node's words, and whether it may pass; `trust` says what to check when certificates don't.
+pub fn network(error: &io::Error, peer: &Peer, trust: &str) -> (String, bool) {
     let text = error.to_string();
     if text.starts_with("failed to lookup address information") {
         let passes = text.contains("Temporary failure");
@@ -49,7 +55,7 @@ pub fn network(error: &io::Error, peer: &Peer) -> (String, bool) {
         io::ErrorKind::NotFound => "ENOENT",
         // A failed handshake comes as an I/O failure too.
         io::ErrorKind::InvalidData => {
-            return (format!("TLS with {peer}: {text}; check the options ssl and ca_cert"), false);
+            return (format!("TLS with {peer}: {text}; check {trust}"), false);
         }
         _ => return (format!("connect {peer}: {text}"), true),
     };

@@ -107,6 +107,11 @@ pub trait Bed: Send + Sync {
         (upstream, source)
     }
 
+    /// Whether it stays the same source at another address.
+    fn moves(&self) -> bool {
+        false
+    }
+
     /// How many bytes of answers a connection lets through so that a load of small rows gets somewhere in each, but to
     /// its end in none.
     fn cut_after(&self) -> i64 {

@@ -71,6 +71,10 @@ macro_rules! suite {
 suite!(postgres, crate::tests::postgres_bed::beds);
 suite!(mysql, crate::tests::mysql_bed::beds);
 suite!(mongodb, crate::tests::mongodb_bed::beds);
+suite!(sqlite, crate::tests::sqlite_bed::file_beds);
+suite!(turso, crate::tests::sqlite_bed::turso_beds);
+suite!(d1, crate::tests::sqlite_bed::d1_beds);
+suite!(starbasedb, crate::tests::sqlite_bed::starbasedb_beds);
 
 async fn a_first_load_copies_every_cell(bed: Box<dyn Bed>) {
     let shape = Shape::usual("users");

@@ -38,14 +38,28 @@ async fn victim() {
     handle(&options, Arc::new(Silent)).sync(None, CancellationToken::new()).await.unwrap();
 }
 
-fn start_victim(options: &Value) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+fn victim_of(options: &Value) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "tests::crash::victim", "--ignored"])
         .env(OPTIONS, options.to_string())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
+}
+
+fn start_victim(options: &Value) -> Child {
+    victim_of(options).spawn().unwrap()
+}
+
+/// Whether one run in a process of its own succeeds that is told of an authority to trust.
+pub fn run_elsewhere(options: &Value, authority: Option<&str>) -> bool {
+    let mut command = victim_of(options);
+    match authority {
+        Some(path) => command.env("NODE_EXTRA_CA_CERTS", path),
+        None => command.env_remove("NODE_EXTRA_CA_CERTS"),
+    };
+    command.status().unwrap().success()
 }
 
 /// How long an undisturbed process takes with these options.
@@ -174,3 +188,7 @@ macro_rules! crash {
 crash!(postgres, crate::tests::postgres_bed::beds);
 crash!(mysql, crate::tests::mysql_bed::beds);
 crash!(mongodb, crate::tests::mongodb_bed::beds);
+crash!(sqlite, crate::tests::sqlite_bed::file_beds);
+crash!(turso, crate::tests::sqlite_bed::turso_beds);
+crash!(d1, crate::tests::sqlite_bed::d1_beds);
+crash!(starbasedb, crate::tests::sqlite_bed::starbasedb_beds);

@@ -214,3 +214,31 @@ mod mysql {
         super::histories(crate::tests::mysql_bed::beds).await;
     }
 }
+
+mod sqlite {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn histories() {
+        super::histories(crate::tests::sqlite_bed::file_beds).await;
+    }
+}
+
+mod turso {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn histories() {
+        super::histories(crate::tests::sqlite_bed::turso_beds).await;
+    }
+}
+
+mod d1 {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn histories() {
+        super::histories(crate::tests::sqlite_bed::d1_beds).await;
+    }
+}
+
+mod starbasedb {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn histories() {
+        super::histories(crate::tests::sqlite_bed::starbasedb_beds).await;
+    }
+}

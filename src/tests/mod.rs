@@ -1,5 +1,4 @@
-//! Tests by feature. Those that need a server find it by `DATA_SYNC_TEST_POSTGRES`, `DATA_SYNC_TEST_MYSQL` or
-//! `DATA_SYNC_TEST_MONGODB`, which `npm test` sets.
+//! Tests by feature. Those that need a server find it by `DATA_SYNC_TEST_POSTGRES` and its like, which `npm test` sets.
 
 mod bed;
 mod config;
@@ -16,6 +15,8 @@ mod mysql_bed;
 mod postgres;
 mod postgres_bed;
 mod proxy;
+mod sqlite;
+mod sqlite_bed;
 mod support;
 mod target;
 mod world;

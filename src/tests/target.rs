@@ -94,6 +94,7 @@ fn replica(name: &str, columns: &[(&str, SqliteType)], key: &[usize], track: &[u
             indexes: Vec::new(),
             sees_changes: true,
             grows: false,
+            numbered: false,
         },
         target: name.into(),
         columns: columns

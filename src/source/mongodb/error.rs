@@ -67,7 +67,7 @@ pub fn unreachable_by(error: &io::Error, peer: &Peer) -> Error {
         io::ErrorKind::InvalidData => {
             (format!("TLS with {peer}: {error}; check tls and tlsCAFile in the connection string"), false)
         }
-        _ => network(error, peer),
+        _ => network(error, peer, "tls and tlsCAFile in the connection string"),
     };
     Error::new(Kind::Connect, CONNECT).because(text).transient(passes)
 }

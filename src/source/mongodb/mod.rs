@@ -178,6 +178,7 @@ impl Source for MongodbSource {
             indexes,
             sees_changes: false,
             grows: true,
+            numbered: false,
         }))
     }
 

@@ -122,6 +122,7 @@ mod tests {
                 indexes: Vec::new(),
                 sees_changes: false,
                 grows: true,
+                numbered: false,
             },
             target: "t".to_owned(),
             columns: vec![ReplicaColumn { source: 0, name: "_id".to_owned(), sqlite }],

@@ -121,6 +121,7 @@ pub fn table(
             .collect(),
         sees_changes: false,
         grows: false,
+        numbered: false,
     };
     Some((table, details))
 }

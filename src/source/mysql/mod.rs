@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use self::catalog::{Answer, Details};
 use self::query::{Query, Select};
-use self::sql::Sql;
+use self::sql::{Sql, arguments};
 use self::value::Decoder;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
@@ -269,7 +269,7 @@ impl MysqlSource {
     async fn fetch(&mut self, replica: &Replica, sql: &Sql) -> Result<Vec<MySqlRow>> {
         let mut connection = self.take_connection(Some(replica))?;
         let reading = self.reading(Some(replica));
-        let arguments = sql.arguments().map_err(|error| error::read(&reading, &error))?;
+        let arguments = arguments(sql).map_err(|error| error::read(&reading, &error))?;
         let query = sqlx::query_with(AssertSqlSafe(sql.text.as_str()), arguments).persistent(false);
         let rows = timeout(self.limits.query, query.fetch_all(&mut connection))
             .await
@@ -292,7 +292,7 @@ impl MysqlSource {
         let mut connection = self.take_connection(Some(replica))?;
         let (limit, reading) = (self.limits.query, self.reading(Some(replica)));
         let mut decoder = Decoder::new(select.cells);
-        let arguments = select.sql.arguments().map_err(|error| error::read(&reading, &error))?;
+        let arguments = arguments(&select.sql).map_err(|error| error::read(&reading, &error))?;
         let query = sqlx::query_with(AssertSqlSafe(select.sql.text.as_str()), arguments).persistent(false);
         let mut rows = query.fetch(&mut connection);
         loop {

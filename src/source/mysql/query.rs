@@ -235,20 +235,12 @@ impl<'a> Query<'a> {
         let names: Vec<String> = self.replica.key.iter().map(|index| column(self.replica, self.name(*index))).collect();
         let rows = keys.iter().map(|key| {
             let values = self.replica.key.iter().zip(key).map(|(index, value)| self.parameter(*index, value));
-            Ok(row(values.collect::<Result<Vec<_>>>()?))
+            Ok(Sql::row(values.collect::<Result<Vec<_>>>()?))
         });
         let rows = rows.collect::<Result<Vec<_>>>()?;
-        let names = row(names.into_iter().map(Sql::plain).collect());
+        let names = Sql::row(names.into_iter().map(Sql::plain).collect());
         Ok(names.text(" IN (").then(Sql::join(rows, ", ")).text(")"))
     }
-}
-
-/// Several values compare as a row; one value compares by itself.
-fn row(values: Vec<Sql>) -> Sql {
-    if values.len() == 1 {
-        return Sql::join(values, "");
-    }
-    Sql::plain("(").then(Sql::join(values, ", ")).text(")")
 }
 
 /// The condition that a row comes after these values, in the form that ranges over an index: `(a, b) > (?, ?)` would walk

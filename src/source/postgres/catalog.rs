@@ -193,6 +193,7 @@ pub fn table(name: TableName, answer: &str) -> serde_json::Result<(Table, Detail
             .collect(),
         sees_changes: described.sees_changes,
         grows: false,
+        numbered: false,
     };
     Ok((table, details))
 }

@@ -10,6 +10,7 @@ use super::failure::{Failure, cause, is_unfit};
 use super::state::{self, Rows};
 use super::write::differ;
 use crate::error::Result;
+use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::target::{Changes, TableState};
 
@@ -195,7 +196,11 @@ impl<'a> Swap<'a> {
 
     /// The condition that a row with the same key differs.
     fn changed(&self) -> String {
-        let common = self.common();
+        let typed = |name: &str| {
+            let shape = self.new_shape.iter().find(|column| column.name == name);
+            shape.and_then(|column| SqliteType::parse(&column.declared)).unwrap_or(SqliteType::Blob)
+        };
+        let common: Vec<_> = self.common().into_iter().map(|name| (name, typed(name))).collect();
         let mut terms = Vec::new();
         if !common.is_empty() {
             terms.push(differ(&common, "n.", "o."));

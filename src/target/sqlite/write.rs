@@ -13,6 +13,7 @@ use super::state::{self, Rows};
 use super::{ddl, stage};
 use crate::batch::{Batch, Cell, ValueRef};
 use crate::error::Result;
+use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::target::{Changes, TableState, Write};
 
@@ -171,11 +172,11 @@ fn sql(conn: &Connection, replica: &Replica, write: Write) -> rusqlite::Result<S
 /// its mark as deleted.
 fn on_conflict(replica: &Replica, marks: bool) -> Option<String> {
     let mark = ddl::quote(ddl::DELETED_AT);
-    let rest: Vec<&str> = (0..replica.columns.len())
+    let rest: Vec<(&str, SqliteType)> = (0..replica.columns.len())
         .filter(|column| !replica.key.contains(column))
-        .map(|column| replica.columns[column].name.as_str())
+        .map(|column| (replica.columns[column].name.as_str(), replica.columns[column].sqlite))
         .collect();
-    let mut sets: Vec<String> = rest.iter().map(|name| format!("{0} = excluded.{0}", ddl::quote(name))).collect();
+    let mut sets: Vec<String> = rest.iter().map(|(name, _)| format!("{0} = excluded.{0}", ddl::quote(name))).collect();
     let mut differs = Vec::new();
     if !rest.is_empty() {
         differs.push(differ(&rest, "stored.", "excluded."));
@@ -188,8 +189,13 @@ fn on_conflict(replica: &Replica, marks: bool) -> Option<String> {
 }
 
 /// The condition that two rows differ in any of `columns`. Compared as one row value: an `OR` of each would be deeper
-/// than SQLite takes in a wide table.
-pub(super) fn differ(columns: &[&str], left: &str, right: &str) -> String {
-    let list = |prefix| ddl::names(prefix, columns.iter().copied());
+/// than SQLite takes in a wide table. In a column without affinity, 1 and 1.0 are different values that compare as equal.
+pub(super) fn differ(columns: &[(&str, SqliteType)], left: &str, right: &str) -> String {
+    let list = |prefix: &str| {
+        let values = columns.iter().map(|(name, _)| format!("{prefix}{}", ddl::quote(name)));
+        let classes = columns.iter().filter(|(_, sqlite)| *sqlite == SqliteType::Blob);
+        let classes = classes.map(|(name, _)| format!("typeof({prefix}{})", ddl::quote(name)));
+        values.chain(classes).collect::<Vec<_>>().join(", ")
+    };
     format!("({}) IS NOT ({})", list(left), list(right))
 }

@@ -1,0 +1,110 @@
+//! The way to a database of SQLite's family: statements there, rows back.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::sql::Sql;
+use crate::batch::Batch;
+use crate::error::{Error, Kind};
+use crate::source::peer::{CONNECT, Peer};
+use crate::source::reading::Reading;
+
+/// Why a statement brought no rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The credentials are refused.
+    Denied(String),
+    /// There is nobody to talk to; `passes` when that may be different soon.
+    Unreachable {
+        /// In the network's words.
+        cause: String,
+        /// Whether trying again may help.
+        passes: bool,
+    },
+    /// The connection broke, or what came was not complete.
+    Cut(String),
+    /// Nothing came for too long.
+    Silent(Duration),
+    /// The server can't answer now.
+    Busy(String),
+    /// The answer would be larger than anyone may send or take; one with fewer rows may be possible.
+    TooLarge(String),
+    /// The server asks to be left alone for a while.
+    Limited {
+        /// How long.
+        wait: Duration,
+        /// In the server's words.
+        cause: String,
+    },
+    /// The statement is refused.
+    Refused(String),
+}
+
+impl Fault {
+    /// Whether an answer of fewer rows is more likely to arrive.
+    pub const fn shrinks(&self) -> bool {
+        matches!(self, Self::Cut(_) | Self::Silent(_) | Self::Busy(_) | Self::TooLarge(_))
+    }
+
+    /// The fault as users are told. `reached` says whether the server has answered before in this run: until it has, it
+    /// is the connection that failed.
+    pub fn told(self, reading: &Reading<'_>, reached: bool) -> Error {
+        let failed = if reached { reading.failed() } else { Error::new(Kind::Connect, CONNECT) };
+        match self {
+            Self::Denied(cause) => Error::new(Kind::Auth, CONNECT).because(cause),
+            Self::Unreachable { cause, passes } => Error::new(Kind::Connect, CONNECT).because(cause).transient(passes),
+            Self::Cut(cause) | Self::Busy(cause) | Self::TooLarge(cause) => failed.because(cause).transient(true),
+            Self::Silent(limit) if reached => reading.timeout(limit),
+            Self::Silent(_) => crate::source::peer::connect_timeout(reading.peer),
+            Self::Limited { wait, cause } => {
+                let limited = Error::new(Kind::RateLimited, "The external database limits how often it is asked");
+                limited.because(cause).after(wait)
+            }
+            Self::Refused(cause) => reading.because(cause),
+        }
+    }
+}
+
+/// What a statement and its answer may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The most values of a statement.
+    pub values: usize,
+    /// The most columns of an answer.
+    pub columns: usize,
+    /// How large an answer should become, in bytes.
+    pub answer: usize,
+}
+
+impl Bounds {
+    /// Those of D1 and of Durable Objects (<https://developers.cloudflare.com/d1/platform/limits/>). Requests are few and
+    /// slow, so answers are large; two of them are held at a time, here and there.
+    pub const CLOUDFLARE: Self = Self { values: 100, columns: 100, answer: 4 << 20 };
+}
+
+/// The way to one database. A link keeps no progress, and after any fault it is as good as a new one.
+#[async_trait]
+pub trait Link: Send {
+    /// Where the database is.
+    fn peer(&self) -> &Peer;
+
+    /// Whether values arrive with all their digits and their storage class; where they don't, they are asked for in a form
+    /// that keeps both.
+    fn is_exact(&self) -> bool;
+
+    /// What a statement and its answer may be.
+    fn limits(&self) -> Bounds;
+
+    /// Prepares to be asked, and begins a consistent read where the database has one that hinders nobody.
+    async fn begin(&mut self) -> Result<(), Fault>;
+
+    /// Asks for the rows of one statement, `rows.width()` cells each, which are added to `rows`.
+    async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault>;
+
+    /// Ends the consistent read.
+    async fn end(&mut self);
+
+    /// Ends everything.
+    async fn close(self: Box<Self>);
+}

@@ -1,0 +1,329 @@
+//! SQLite and what is made of it: a file, Turso (libSQL), Cloudflare D1 and StarbaseDB.
+//!
+//! All of them run the same SQL, which is asked in pages: each page is one consistent read, and the next one begins behind the
+//! last row. A run as a whole is consistent only where the link has a consistent read (a file with a write-ahead log). What
+//! changes between two pages is read again: an update moves its track value behind the position, and the lookback covers what
+//! was on its way.
+
+mod catalog;
+mod d1;
+mod file;
+pub mod http;
+mod link;
+mod query;
+mod sql;
+mod starbasedb;
+mod track;
+mod turso;
+mod value;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use self::catalog::Details;
+use self::link::{Fault, Link};
+use self::query::{Cell, Mark, Pass, Query};
+use self::sql::Sql;
+use super::reading::Reading;
+use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source};
+use crate::batch::{Batch, Position, Value, ValueRef};
+use crate::config::SourceConfig;
+use crate::error::{Error, Kind, Result};
+use crate::mapping::form::{Scalar, push_cell};
+use crate::replica::Replica;
+use crate::schema::{KnownColumn, Table, TableName};
+
+/// Rows of the first page, before anything is known of their size.
+const FIRST_PAGE: usize = 2_000;
+
+/// The most rows of a page.
+const LARGEST_PAGE: usize = 100_000;
+
+/// The fewest rows that a page shrinks to where connections break before larger ones are complete.
+const SMALLEST_PAGE: usize = 10;
+
+/// How much larger than the last one a page may be.
+const GROWTH: usize = 16;
+
+macro_rules! kind {
+    ($(#[$doc:meta])* $name:ident, $pattern:pat, |$config:ident, $limits:ident| $link:expr) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl Connect for $name {
+            fn serves(&self, config: &SourceConfig) -> bool {
+                matches!(config, $pattern)
+            }
+
+            fn source(&self, $config: &SourceConfig, $limits: Limits) -> Result<Box<dyn Source>> {
+                let link: Option<Box<dyn Link>> = $link;
+                let link = link.ok_or_else(|| Error::new(Kind::Internal, "This source is of another kind"))?;
+                Ok(Box::new(SqliteSource::new(link)))
+            }
+        }
+    };
+}
+
+kind!(
+    /// The kind of source that reads Turso and other libSQL servers.
+    Turso,
+    SourceConfig::Turso { .. },
+    |config, limits| match config {
+        SourceConfig::Turso { uri, token } => Some(Box::new(turso::TursoLink::new(uri, token.as_ref(), limits)?)),
+        _ => None,
+    }
+);
+
+kind!(
+    /// The kind of source that reads Cloudflare D1.
+    D1,
+    SourceConfig::D1 { .. },
+    |config, limits| match config {
+        SourceConfig::D1 { api_key, account_id, database_id, email, url } => {
+            let (email, url) = (email.as_deref(), url.as_deref());
+            let database = d1::Database { api_key, account_id, id: database_id, email, url };
+            Some(Box::new(d1::D1Link::new(&database, limits)?))
+        }
+        _ => None,
+    }
+);
+
+kind!(
+    /// The kind of source that reads another StarbaseDB.
+    Starbasedb,
+    SourceConfig::Starbasedb { .. },
+    |config, limits| match config {
+        SourceConfig::Starbasedb { uri, token } => Some(Box::new(starbasedb::StarbasedbLink::new(uri, token, limits)?)),
+        _ => None,
+    }
+);
+
+kind!(
+    /// The kind of source that reads a SQLite file.
+    File,
+    SourceConfig::Sqlite { .. },
+    |config, limits| match config {
+        SourceConfig::Sqlite { path } => Some(Box::new(file::FileLink::new(path.clone(), limits))),
+        _ => None,
+    }
+);
+
+struct SqliteSource {
+    link: Box<dyn Link>,
+    /// Whether a consistent read is open, as far as there is one.
+    reading: bool,
+    /// Whether the database has answered since it was begun.
+    reached: bool,
+    /// Rows of the next page.
+    page: usize,
+    details: HashMap<TableName, Details>,
+    /// About how many rows tables have, asked once: it is only for people.
+    extents: HashMap<TableName, Option<u64>>,
+}
+
+impl SqliteSource {
+    fn new(link: Box<dyn Link>) -> Self {
+        Self {
+            link,
+            reading: false,
+            reached: false,
+            page: FIRST_PAGE,
+            details: HashMap::new(),
+            extents: HashMap::new(),
+        }
+    }
+
+    fn told(&self, fault: Fault, replica: Option<&Replica>) -> Error {
+        let reading = Reading {
+            table: replica.map(|replica| replica.target.as_str()),
+            name: replica.map(|replica| &replica.source.name),
+            peer: self.link.peer(),
+        };
+        fault.told(&reading, self.reached)
+    }
+
+    /// Asks for rows of `width` cells.
+    async fn ask(&mut self, sql: &Sql, width: usize, replica: Option<&Replica>) -> Result<Batch> {
+        if !self.reading {
+            return Err(self.told(Fault::Cut("the consistent read is over".to_owned()), replica));
+        }
+        let mut rows = Batch::new(width);
+        self.link.ask(sql, &mut rows).await.map_err(|fault| self.told(fault, replica))?;
+        self.reached = true;
+        Ok(rows)
+    }
+
+    /// Catalogs are read in the form that values need on this link.
+    fn catalog(&self, inner: Sql, names: &[&str]) -> Sql {
+        if self.link.is_exact() {
+            return inner;
+        }
+        let outputs: Vec<String> =
+            names.iter().enumerate().map(|(index, name)| format!("{} AS c{index}", value::tagged(name).text)).collect();
+        Sql::plain(format!("SELECT {} FROM (", outputs.join(", "))).then(inner).text(")")
+    }
+
+    /// Reads `pass` into `sink`, page after page; the database is asked for the next one while this one is taken.
+    async fn pass(&mut self, replica: &Replica, pass: &Pass, sink: &mut BatchSink) -> Result<()> {
+        let exact = self.link.is_exact();
+        let bytes = self.link.limits().answer;
+        let width = pass.cells.len();
+        let mut read = 0;
+        let mut limit = self.page;
+        let mut spare = Batch::new(width);
+        let mut rows = Batch::new(width);
+        let mut fault = self.link.ask(&pass.page(&Mark::Start, limit, exact), &mut rows).await.err();
+        loop {
+            if let Some(fault) = fault {
+                if fault.shrinks() {
+                    self.page = (limit / 4).max(SMALLEST_PAGE);
+                }
+                return Err(self.told(fault, Some(replica)));
+            }
+            self.reached = true;
+            let count = rows.rows();
+            read += count;
+            let Some(last) = (count == limit).then(|| count - 1) else { break };
+            let mark = if pass.has_order() {
+                Mark::After(pass.marks().map(|cell| rows.value(last, cell)).collect())
+            } else {
+                Mark::Rows(read)
+            };
+            let each = rows.size().div_ceil(count).max(1);
+            limit = (bytes / each).clamp(1, LARGEST_PAGE).min(limit.saturating_mul(GROWTH));
+            self.page = limit;
+            let mut next = std::mem::take(&mut spare);
+            next.reset(width);
+            let sql = pass.page(&mark, limit, exact);
+            let (asked, taken) = tokio::join!(self.link.ask(&sql, &mut next), take(replica, &pass.cells, &rows, sink));
+            taken?;
+            fault = asked.err();
+            spare = std::mem::replace(&mut rows, next);
+        }
+        take(replica, &pass.cells, &rows, sink).await
+    }
+}
+
+/// Puts rows as they came into `sink`.
+async fn take(replica: &Replica, cells: &[Cell], rows: &Batch, sink: &mut BatchSink) -> Result<()> {
+    let mut scratch = Vec::new();
+    for row in 0..rows.rows() {
+        let batch = sink.batch();
+        for (cell, value) in cells.iter().zip(rows.row(row)) {
+            let value = rows.resolve(*value);
+            match (cell, value) {
+                (Cell { key: Some(name), .. }, ValueRef::Null) => {
+                    batch.drop_partial_row();
+                    return Err(Error::new(
+                        Kind::SourceRead,
+                        format!("Table '{}' has a row whose key column '{name}' is NULL", replica.target),
+                    )
+                    .because(
+                        "SQLite lets a key be NULL that isn't declared NOT NULL, and such rows can't be told apart; fill \
+                         it, or name another key with primary_key",
+                    )
+                    .in_table(&replica.target));
+                }
+                (_, ValueRef::Null) => batch.push_null(),
+                (Cell { converted: Some(sqlite), .. }, value) => {
+                    let scalar = match value {
+                        ValueRef::Int(value) => Scalar::Int(value),
+                        ValueRef::Real(value) => Scalar::Float8(value),
+                        ValueRef::Blob(blob) => Scalar::Bytes(blob),
+                        ValueRef::Text(text) => Scalar::Text(text),
+                        ValueRef::Null => Scalar::Text(b""),
+                    };
+                    push_cell(scalar, *sqlite, batch, &mut scratch);
+                }
+                (_, ValueRef::Int(value)) => batch.push_int(value),
+                (_, ValueRef::Real(value)) => batch.push_real(value),
+                (_, ValueRef::Text(text)) => batch.push_text(text),
+                (_, ValueRef::Blob(blob)) => batch.push_blob(blob),
+            }
+        }
+        sink.row_done().await?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Source for SqliteSource {
+    async fn begin(&mut self) -> Result<Moment> {
+        self.reading = false;
+        self.reached = false;
+        self.link.begin().await.map_err(|fault| self.told(fault, None))?;
+        self.reading = true;
+        Ok(Moment { snapshot: None })
+    }
+
+    fn has_schemas(&self) -> bool {
+        false
+    }
+
+    async fn tables(&mut self) -> Result<Vec<Listed>> {
+        let sql = self.catalog(catalog::tables(), &["name"]);
+        let rows = self.ask(&sql, catalog::TABLES_WIDTH, None).await?;
+        let names = (0..rows.rows()).filter_map(|row| match rows.value(row, 0) {
+            Value::Text(name) => Some(Listed { name: TableName { schema: None, name }, readable: true }),
+            _ => None,
+        });
+        Ok(names.collect())
+    }
+
+    async fn describe(&mut self, name: &TableName, _: &[KnownColumn]) -> Result<Option<Table>> {
+        // A name with a dot may have been taken for one with a schema.
+        let name = TableName { schema: None, name: name.to_string() };
+        let sql = self.catalog(catalog::describe(&name.name), &catalog::DESCRIBED);
+        let rows = self.ask(&sql, catalog::DESCRIBED.len(), None).await?;
+        let Some((mut table, details)) = catalog::table(&name.name, &rows) else { return Ok(None) };
+        if details.has_rowid && !self.extents.contains_key(&name) {
+            let sql = self.catalog(catalog::extent(&name.name), &["a"]);
+            let rows = self.ask(&sql, 1, None).await?;
+            let extent = (!rows.is_empty()).then(|| rows.value(0, 0));
+            let extent = if let Some(Value::Int(rows)) = extent { u64::try_from(rows).ok() } else { Some(0) };
+            self.extents.insert(name.clone(), extent);
+        }
+        table.estimated_rows = self.extents.get(&name).copied().flatten();
+        self.details.insert(name, details);
+        Ok(Some(table))
+    }
+
+    async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>> {
+        let exact = self.link.is_exact();
+        let Some((sql, width)) = Query::new(replica, self.link.limits())?.high_water(exact) else { return Ok(None) };
+        let rows = self.ask(&sql, width, Some(replica)).await?;
+        let keys: Vec<usize> = (0..width - 1).collect();
+        Ok((!rows.is_empty()).then(|| Position { track: rows.value(0, width - 1), key: rows.key(0, &keys) }))
+    }
+
+    async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>> {
+        let everything = matches!(plan.range, Range::Whole | Range::ByKey { after: None });
+        Ok(plan.replica.source.estimated_rows.filter(|_| everything && plan.replica.filter.is_none()))
+    }
+
+    async fn scan(&mut self, plan: &ScanPlan<'_>, sink: &mut BatchSink) -> Result<()> {
+        if !self.reading {
+            return Err(self.told(Fault::Cut("the consistent read is over".to_owned()), Some(plan.replica)));
+        }
+        // What the rest of a statement may need, next to the keys that are looked up.
+        let bounds = self.link.limits();
+        for pass in Query::new(plan.replica, bounds)?.range(&plan.range, bounds.values - 8)? {
+            self.pass(plan.replica, &pass, sink).await?;
+        }
+        sink.flush().await
+    }
+
+    fn advice(&self, replica: &Replica) -> Option<String> {
+        query::missing_index(replica)
+    }
+
+    async fn end(&mut self) {
+        self.reading = false;
+        self.link.end().await;
+    }
+
+    async fn close(self: Box<Self>) {
+        self.link.close().await;
+    }
+}

@@ -1,0 +1,332 @@
+//! The SELECTs behind every range: pages that follow one another in the order of an index.
+
+use super::link::Bounds;
+use super::sql::{Sql, parameter, quote};
+use super::track::Track;
+use super::value::tagged;
+use crate::batch::{Key, Position, Value};
+use crate::error::{Error, Kind, Result};
+use crate::mapping::{self, SqliteType};
+use crate::replica::Replica;
+use crate::schema::{Relation, SourceType};
+use crate::source::{Range, TrackPart};
+
+/// What becomes of a value that was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// The type that the user chose for it; otherwise it is copied with its storage class.
+    pub converted: Option<SqliteType>,
+    /// The name of its column where that is one of the key's, which can't do without it.
+    pub key: Option<String>,
+}
+
+struct Output {
+    expression: Sql,
+    /// Whether it is an integer of few digits, which arrives as it is everywhere.
+    is_flag: bool,
+}
+
+/// Rows that are read in one order, page after page.
+pub struct Pass {
+    /// What becomes of the values of a row.
+    pub cells: Vec<Cell>,
+    outputs: Vec<Output>,
+    relation: String,
+    /// Where the first page begins; where the others begin lies behind it.
+    start: Option<Sql>,
+    conditions: Vec<Sql>,
+    /// Expressions, and the cells that hold them; empty when there is nothing to go on after.
+    order: Vec<(String, usize)>,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mark {
+    /// At the beginning.
+    Start,
+    /// Behind the row that has these values in the order's cells.
+    After(Vec<Value>),
+    /// After this many rows.
+    Rows(usize),
+}
+
+impl Pass {
+    /// The SELECT of at most `limit` rows from `mark` on; `exact` says whether values need no help to arrive as they are.
+    pub fn page(&self, mark: &Mark, limit: usize, exact: bool) -> Sql {
+        let outputs = self.outputs.iter().enumerate();
+        let outputs = outputs.map(|(index, output)| output.expression.clone().text(&format!(" AS c{index}")));
+        let start = match mark {
+            Mark::After(values) => {
+                let order = self.order.iter().map(|(expression, _)| expression.clone()).zip(values).collect::<Vec<_>>();
+                Some(compared(&order, ">"))
+            }
+            _ => self.start.clone(),
+        };
+        let conditions: Vec<Sql> = start.into_iter().chain(self.conditions.iter().cloned()).collect();
+        let mut sql = Sql::plain("SELECT ").then(Sql::join(outputs, ", ")).text(&format!(" FROM {}", self.relation));
+        if !conditions.is_empty() {
+            sql = sql.text(" WHERE ").then(Sql::join(conditions, " AND "));
+        }
+        let order: Vec<String> = match self.order.as_slice() {
+            [] => (1..=self.outputs.len()).map(|place| place.to_string()).collect(),
+            order => order.iter().map(|(expression, _)| expression.clone()).collect(),
+        };
+        let offset = if let Mark::Rows(rows) = mark { format!(" OFFSET {rows}") } else { String::new() };
+        let sql = sql.text(&format!(" ORDER BY {} LIMIT {limit}{offset}", order.join(", ")));
+        if exact {
+            return sql;
+        }
+        // By short names, which are written many times: statements have a limit too. One SELECT from another with an order
+        // keeps that order.
+        let outputs = self.outputs.iter().enumerate().map(|(index, output)| {
+            let name = format!("c{index}");
+            if output.is_flag { name } else { format!("{} AS {name}", tagged(&name).text) }
+        });
+        Sql::plain(format!("SELECT {} FROM (", outputs.collect::<Vec<_>>().join(", "))).then(sql).text(")")
+    }
+
+    /// The cells that say where the page after a row begins; none when pages are counted.
+    pub fn marks(&self) -> impl Iterator<Item = usize> {
+        self.order.iter().map(|(_, cell)| *cell)
+    }
+
+    /// Whether a page begins behind a row, and not after a number of them.
+    pub fn has_order(&self) -> bool {
+        !self.order.is_empty()
+    }
+}
+
+/// A column's name in SQL. Qualified, it is never taken for a text, and never for an output's name.
+pub fn column(replica: &Replica, name: &str) -> String {
+    format!("{}.{}", quote(&replica.source.name.name), quote(name))
+}
+
+/// Writes the passes over one table.
+pub struct Query<'a> {
+    replica: &'a Replica,
+    track: Option<Track>,
+}
+
+impl<'a> Query<'a> {
+    /// For `replica`.
+    ///
+    /// # Errors
+    /// `SCHEMA` when rows could not be found again by the key as the user wants it to be stored, or when they have more
+    /// columns than an answer may have.
+    pub fn new(replica: &'a Replica, bounds: Bounds) -> Result<Self> {
+        let tracking = if replica.track_columns().is_empty() { 0 } else { 2 };
+        if replica.columns.len() + tracking > bounds.columns {
+            return Err(Error::new(
+                Kind::Schema,
+                format!("Table '{}' has too many columns to be read", replica.target),
+            )
+            .because(format!(
+                "an answer has at most {} columns, and following changes takes two of them; name those to copy with \
+                     columns, or use mode 'full'",
+                bounds.columns
+            ))
+            .in_table(&replica.target));
+        }
+        for &index in &replica.key {
+            let column = &replica.source.columns[replica.columns[index].source];
+            if column.kind == SourceType::Bytes && replica.columns[index].sqlite != SqliteType::Blob {
+                return Err(Error::new(
+                    Kind::Schema,
+                    format!("Table '{}' can't be read by its key column '{}'", replica.target, column.name),
+                )
+                .because(
+                    "it is declared without a type, so its values are found by what they are; leave it out of types",
+                )
+                .in_table(&replica.target));
+            }
+        }
+        Ok(Self { replica, track: Track::new(replica) })
+    }
+
+    /// The passes that make up `range`; a statement takes at most `most` values.
+    pub fn range(&self, range: &Range, most: usize) -> Result<Vec<Pass>> {
+        Ok(match range {
+            Range::ByKey { after } => {
+                let mut pass = self.all();
+                pass.start = after
+                    .as_ref()
+                    .filter(|_| !self.replica.key.is_empty())
+                    .map(|key| self.after_key(key))
+                    .transpose()?;
+                vec![pass]
+            }
+            // Nothing tells which rows changed, so all of them did.
+            Range::Whole | Range::Changed { .. } => vec![self.all()],
+            Range::ByTrack { part, floor, after, lookback, .. } => {
+                let track = self.tracked()?;
+                let within = floor.as_ref().and_then(|floor| track.within_lookback(&floor.track, *lookback));
+                let present = Sql::plain(format!("{} IS NOT NULL", track.expression));
+                let position = |operator| after.as_ref().map(|after| self.beside(track, after, operator)).transpose();
+                let ahead = position(">")?;
+                let mut pass = self.all();
+                let advance: Vec<Sql> = ahead.clone().into_iter().chain([Sql::plain(track.not_in_future())]).collect();
+                let width = pass.outputs.len();
+                pass.output(Sql::plain(track.expression.clone()), Cell::default());
+                pass.flag(Sql::plain("((").then(Sql::join(advance, ") AND (")).text(")) IS TRUE"));
+                pass.order.insert(0, (track.expression.clone(), width));
+                match (part, ahead) {
+                    (TrackPart::Behind, None) => return Ok(Vec::new()),
+                    (TrackPart::Behind, Some(_)) => {
+                        pass.start = Some(within.unwrap_or(present));
+                        pass.conditions.extend(position("<=")?);
+                    }
+                    (TrackPart::Ahead, Some(ahead)) => pass.start = Some(ahead),
+                    (TrackPart::All, Some(_)) => pass.start = Some(within.unwrap_or(present)),
+                    (TrackPart::All | TrackPart::Ahead, None) => pass.start = Some(present),
+                }
+                vec![pass]
+            }
+            Range::Keys => vec![self.keys()],
+            Range::KeysWithoutTrack { .. } => {
+                let mut pass = self.keys();
+                pass.flag(Sql::plain("0"));
+                pass.conditions.push(Sql::plain(format!("{} IS NULL", self.tracked()?.expression)));
+                vec![pass]
+            }
+            Range::Lookup { keys } => {
+                let many = (most / self.replica.key.len().max(1)).max(1);
+                keys.chunks(many).map(|keys| self.lookup(keys)).collect::<Result<_>>()?
+            }
+        })
+    }
+
+    /// The SELECT of the greatest (track value, key) that doesn't lie in the future, and its width; `None` when nothing is
+    /// tracked.
+    pub fn high_water(&self, exact: bool) -> Option<(Sql, usize)> {
+        let track = self.track.as_ref()?;
+        let mut pass = self.keys();
+        let width = pass.outputs.len();
+        pass.output(Sql::plain(track.expression.clone()), Cell::default());
+        pass.conditions.push(Sql::plain(format!("{} IS NOT NULL", track.expression)));
+        pass.conditions.push(Sql::plain(track.not_in_future()));
+        pass.order.insert(0, (track.expression.clone(), width));
+        for (expression, _) in &mut pass.order {
+            expression.push_str(" DESC");
+        }
+        Some((pass.page(&Mark::Start, 1, exact), width + 1))
+    }
+
+    fn tracked(&self) -> Result<&Track> {
+        self.track.as_ref().ok_or_else(|| {
+            Error::new(Kind::Internal, format!("Table '{}' isn't tracked by columns", self.replica.target))
+        })
+    }
+
+    fn pass(&self) -> Pass {
+        // A line end, so that a comment at the condition's end hides nothing of ours.
+        let conditions = self.replica.filter.iter().map(|filter| Sql::plain(format!("({filter}\n)"))).collect();
+        let relation = quote(&self.replica.source.name.name);
+        Pass { cells: Vec::new(), outputs: Vec::new(), relation, start: None, conditions, order: Vec::new() }
+    }
+
+    /// The pass over every row, in the order of the key.
+    fn all(&self) -> Pass {
+        let mut pass = self.pass();
+        for index in 0..self.replica.columns.len() {
+            pass.output(Sql::plain(self.expression(index)), self.cell(index));
+        }
+        pass.order = self.replica.key.iter().map(|index| (self.expression(*index), *index)).collect();
+        pass
+    }
+
+    /// The pass over every key, in its order.
+    fn keys(&self) -> Pass {
+        let mut pass = self.pass();
+        for (place, index) in self.replica.key.iter().enumerate() {
+            pass.output(Sql::plain(self.expression(*index)), self.cell(*index));
+            pass.order.push((self.expression(*index), place));
+        }
+        pass
+    }
+
+    fn lookup(&self, keys: &[Key]) -> Result<Pass> {
+        let mut pass = self.all();
+        let names = self.replica.key.iter().map(|index| Sql::plain(self.expression(*index))).collect();
+        let rows = keys.iter().map(|key| Ok(Sql::row(self.checked(key)?.iter().map(parameter).collect())));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        let list = if self.replica.key.len() == 1 { " IN (" } else { " IN (VALUES " };
+        pass.conditions.push(Sql::row(names).text(list).then(Sql::join(rows, ", ")).text(")"));
+        Ok(pass)
+    }
+
+    fn expression(&self, index: usize) -> String {
+        column(self.replica, &self.replica.source.columns[self.replica.columns[index].source].name)
+    }
+
+    fn cell(&self, index: usize) -> Cell {
+        let column = &self.replica.source.columns[self.replica.columns[index].source];
+        let sqlite = self.replica.columns[index].sqlite;
+        let natural = mapping::map(&column.kind, &column.declared, None).is_ok_and(|natural| natural == sqlite);
+        Cell {
+            converted: (!natural).then_some(sqlite),
+            key: self.replica.key.contains(&index).then(|| column.name.clone()),
+        }
+    }
+
+    fn checked<'k>(&self, key: &'k Key) -> Result<&'k Key> {
+        if key.len() == self.replica.key.len() {
+            return Ok(key);
+        }
+        Err(Error::new(
+            Kind::SourceRead,
+            format!("The saved position of table '{}' has another key", self.replica.target),
+        )
+        .because("reset the table's sync state"))
+    }
+
+    fn after_key(&self, key: &Key) -> Result<Sql> {
+        let names = self.replica.key.iter().map(|index| self.expression(*index));
+        Ok(compared(&names.zip(self.checked(key)?).collect::<Vec<_>>(), ">"))
+    }
+
+    /// The condition that a row lies on one side of `position`.
+    fn beside(&self, track: &Track, position: &Position, operator: &str) -> Result<Sql> {
+        let names = self.replica.key.iter().map(|index| self.expression(*index));
+        let names = std::iter::once(track.expression.clone()).chain(names);
+        let values = std::iter::once(&position.track).chain(self.checked(&position.key)?);
+        Ok(compared(&names.zip(values).collect::<Vec<_>>(), operator))
+    }
+}
+
+impl Pass {
+    fn output(&mut self, expression: Sql, cell: Cell) {
+        self.outputs.push(Output { expression, is_flag: false });
+        self.cells.push(cell);
+    }
+
+    fn flag(&mut self, condition: Sql) {
+        self.outputs.push(Output { expression: condition, is_flag: true });
+        self.cells.push(Cell::default());
+    }
+}
+
+/// Rows compare as SQLite's row values, which range over an index.
+fn compared(values: &[(String, &Value)], operator: &str) -> Sql {
+    let names = values.iter().map(|(expression, _)| Sql::plain(expression.clone())).collect();
+    let values = values.iter().map(|(_, value)| parameter(value)).collect();
+    Sql::row(names).text(&format!(" {operator} ")).then(Sql::row(values))
+}
+
+/// The index that makes finding `replica`'s changes fast, when it lacks one and is large.
+pub fn missing_index(replica: &Replica) -> Option<String> {
+    let source = &replica.source;
+    let columns: Vec<_> =
+        replica.track_columns().into_iter().map(|index| &source.columns[replica.columns[index].source].name).collect();
+    // An index of several columns serves none of them when any may count.
+    let &[tracked] = columns.as_slice() else { return None };
+    let indexed = source.indexes.iter().any(|index| index.first() == Some(tracked));
+    if indexed || !source.is_large() || source.relation == Relation::View {
+        return None;
+    }
+    let key = replica.key.iter().map(|index| &source.columns[replica.columns[*index].source]);
+    // The number of a row is part of every index.
+    let key = key.filter(|column| column.name != *tracked && column.declared != "INTEGER").map(|column| &column.name);
+    let parts: Vec<_> = std::iter::once(tracked).chain(key).map(|name| quote(name)).collect();
+    let name = format!("{}_{tracked}", source.name.name);
+    Some(format!("CREATE INDEX {} ON {} ({})", quote(&name), quote(&source.name.name), parts.join(", ")))
+}

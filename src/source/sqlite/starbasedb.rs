@@ -1,0 +1,113 @@
+//! Another StarbaseDB, over its own interface.
+
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde::de::DeserializeSeed as _;
+use serde_json::value::RawValue;
+use url::Url;
+
+use super::http::{Answer, Endpoint, body, secret};
+use super::link::{Bounds, Fault, Link};
+use super::sql::Sql;
+use super::value::Rows;
+use crate::batch::Batch;
+use crate::config::Secret;
+use crate::error::{Error, Kind, Result};
+use crate::source::Limits;
+use crate::source::peer::Peer;
+
+/// The way to a StarbaseDB.
+pub struct StarbasedbLink {
+    endpoint: Endpoint,
+}
+
+impl StarbasedbLink {
+    /// To the instance at `uri`, which is asked when it is needed.
+    pub fn new(uri: &str, token: &Secret, limits: Limits) -> Result<Self> {
+        let unusable = || Error::new(Kind::Config, "source.uri can't be used: it has no host");
+        let mut url = Url::parse(uri).map_err(|_| unusable())?;
+        url.path_segments_mut().map_err(|()| unusable())?.pop_if_empty().extend(["query", "raw"]);
+        let headers = [
+            (AUTHORIZATION, secret(&format!("Bearer {}", token.0), "source.token")?),
+            // Its own rows, not those of a database that it is itself configured to pass questions on to.
+            (HeaderName::from_static("x-starbase-source"), HeaderValue::from_static("internal")),
+        ];
+        Ok(Self { endpoint: Endpoint::new(url, headers, limits)? })
+    }
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow, default)]
+    result: Option<Table<'a>>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Table<'a> {
+    #[serde(borrow)]
+    rows: &'a RawValue,
+}
+
+/// Adds the rows of an answer to `rows`.
+fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
+    let said = serde_json::from_slice::<Said<'_>>(&answer.body).ok();
+    if let (200, Some(Said { result: Some(table), .. })) = (answer.status, &said) {
+        let mut rows_of = serde_json::Deserializer::from_str(table.rows.get());
+        return Rows(rows).deserialize(&mut rows_of).map_err(|error| {
+            Fault::Refused(format!("StarbaseDB answered rows of another form than asked for: {error}"))
+        });
+    }
+    let told = said.and_then(|said| said.error).unwrap_or_default();
+    let refused = matches!(answer.status, 401 | 403) || told.contains("Unauthorized");
+    Err(if refused {
+        Fault::Denied(format!("StarbaseDB refuses the token (HTTP {})", answer.status))
+    } else if told.contains("SQLITE_BUSY") || told.contains("SQLITE_LOCKED") {
+        Fault::Busy(told)
+    } else if told.contains("string or blob too big") {
+        Fault::Refused(format!(
+            "{told}; a Durable Object sends no value above 2 MB, and blobs count twice: leave the column out with \
+             exclude_columns"
+        ))
+    } else if told.contains("SQLITE_") {
+        Fault::Refused(told)
+    } else if let Some(fault) = answer.fault(peer) {
+        fault
+    } else if answer.status == 200 {
+        Fault::Cut(format!("{peer} answered something that is not StarbaseDB's, or not all of it"))
+    } else if told.is_empty() || answer.status >= 500 {
+        answer.strange(peer)
+    } else {
+        Fault::Refused(format!("{} (HTTP {})", answer.text(), answer.status))
+    })
+}
+
+#[async_trait]
+impl Link for StarbasedbLink {
+    fn peer(&self) -> &Peer {
+        &self.endpoint.peer
+    }
+
+    fn is_exact(&self) -> bool {
+        false
+    }
+
+    fn limits(&self) -> Bounds {
+        Bounds::CLOUDFLARE
+    }
+
+    async fn begin(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault> {
+        let answer = self.endpoint.post(body(sql)).await?;
+        read(&answer, &self.endpoint.peer, rows)
+    }
+
+    async fn end(&mut self) {}
+
+    async fn close(self: Box<Self>) {}
+}
