@@ -81,34 +81,75 @@ export interface MongodbSource {
   uri: string;
 }
 
+/**
+ * Turso, or another libSQL server.
+ *
+ * A refused token is the error `AUTH`; a server or database that is not there is `CONNECT`. Variables:
+ * `EXTERNAL_DB_TURSO_URI` and `EXTERNAL_DB_TURSO_TOKEN`.
+ *
+ * @example { type: 'turso', uri: 'libsql://app-acme.turso.io', token: process.env.TURSO_TOKEN }
+ */
 export interface TursoSource {
   type: 'turso';
-  /** `libsql://…`, `https://…` or `http://…`. */
+  /**
+   * `libsql://…` (which means `https://…`), `https://…` or `http://…`, without credentials or a query. Names below
+   * `localhost` are this machine.
+   */
   uri: string;
+  /** The database's token; the right to read is enough. Default: none, for servers that ask for none. */
   token?: string;
 }
 
+/**
+ * Another StarbaseDB: the rows of its own database, not those of an external one it is configured with.
+ *
+ * A refused token is the error `AUTH`; an address where no StarbaseDB answers is `CONNECT`. Variables:
+ * `EXTERNAL_DB_STARBASEDB_URI` and `EXTERNAL_DB_STARBASEDB_TOKEN`.
+ *
+ * @example { type: 'starbasedb', uri: 'https://starbasedb.acme.workers.dev', token: process.env.STARBASEDB_TOKEN }
+ */
 export interface StarbasedbSource {
   type: 'starbasedb';
-  /** The address of the instance. */
+  /** The address of the instance, `https://…` or `http://…`: what comes before `/query`. */
   uri: string;
+  /** The token of its admin or of its client. */
   token: string;
 }
 
+/**
+ * Cloudflare D1, over Cloudflare's REST interface.
+ *
+ * A refused key is the error `AUTH`, an unknown database `CONNECT`. When too much is asked, a run waits as long as
+ * Cloudflare says; `RATE_LIMITED` is the error when that was in vain `retry.attempts` times. Variables:
+ * `EXTERNAL_DB_CLOUDFLARE_API_KEY`, `EXTERNAL_DB_CLOUDFLARE_ACCOUNT_ID` and `EXTERNAL_DB_CLOUDFLARE_DATABASE_ID`.
+ *
+ * @example { type: 'd1', api_key: process.env.CLOUDFLARE_API_TOKEN, account_id: '0123…', database_id: '0123…' }
+ */
 export interface D1Source {
   type: 'd1';
-  /** An API token, or the global key together with `email`. */
+  /** An API token with the right D1:Read, or the account's global key together with `email`. */
   api_key: string;
+  /** The account's id. */
   account_id: string;
+  /** The database's id, not its name. */
   database_id: string;
+  /** The account's e-mail address; says that `api_key` is the global key. Default: none, `api_key` is a token. */
   email?: string;
-  /** Another base address of the REST interface, for proxies. */
+  /** What comes before `/client/v4/…`, for proxies. Default: `https://api.cloudflare.com`. */
   url?: string;
 }
 
+/**
+ * A SQLite file on this machine, which is opened for reading only. There are no variables for it.
+ *
+ * A file that is not there, or is no database, is the error `CONNECT`. While a run reads it, no other SQLite library of the
+ * same process, such as better-sqlite3, may have it open.
+ *
+ * @example { type: 'sqlite', path: './app.sqlite' }
+ */
 export interface SqliteSource {
   type: 'sqlite';
-  /** Path of the database file. */
+  /** Path of the database file, relative to the process's directory. It has to be another file than the target. */
   path: string;
 }
 

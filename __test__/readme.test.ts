@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
-import { DataSyncPlugin } from '../index.js';
+import { DataSyncPlugin, type SourceOptions } from '../index.js';
 
 const text = (name: string) => readFileSync(join(__dirname, '..', name), 'utf8');
 const readme = text('README.md');
@@ -103,7 +103,13 @@ test.each([
   ['d1', 'D1Source'],
   ['sqlite', 'SqliteSource'],
 ])('options of a %s source', (type, name) => {
-  expect(members(name)).toEqual(accepted({ source: { type, nonsense: 1 } }));
+  const names = accepted({ source: { type, nonsense: 1 } });
+  expect(members(name)).toEqual(names);
+  const table = rows('The other sources').filter(({ cells }) => cells[1]?.includes(`'${type}'`));
+  expect(['type', ...table.flatMap(({ names }) => names)].sort()).toEqual(names);
+  // All that is missing is told at once.
+  const required = table.flatMap(({ names, cells }) => (cells[3]?.trim() === 'required' ? names : []));
+  expect(() => new DataSyncPlugin({ source: { type } as SourceOptions })).toThrow(`lacks ${required.join(', ')};`);
 });
 
 test('options of retries', () => {

@@ -6,6 +6,7 @@ import { type Connection, createConnection } from 'mysql2/promise';
 import { type DataSyncOptions, DataSyncPlugin } from '../index.js';
 import { Recorder } from './support/recorder.js';
 import { ReplicaFolder, read } from './support/replica.js';
+import { PLACES, type Place } from './support/sqlite-family.js';
 import { rejection } from './support/world.js';
 
 function servers(variable: string): string[] {
@@ -187,3 +188,71 @@ describe.each(servers('DATA_SYNC_TEST_MONGODB').map((url, index) => ({ number: i
     });
   },
 );
+
+describe.each(PLACES)('$kind', ({ make }) => {
+  let place: Place;
+
+  beforeAll(async () => {
+    place = await make(folder.fresh());
+  });
+  afterAll(() => place.drop());
+
+  test('rows, changes, and values with all their digits', async () => {
+    const { source } = place;
+    const path = folder.fresh();
+    await place.run(`
+      CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(50), points BIGINT, share REAL, photo BLOB, born DATE, updated_at DATETIME);
+      INSERT INTO users VALUES
+        (1, 'Ada 🧮', 9007199254740993, 0.1, x'00ff10', '1815-12-10', '2026-01-01 00:00:00'),
+        (2, NULL, -9223372036854775808, 2.0, x'', NULL, NULL)`);
+    const first = await run({ source, database: path });
+    expect(first.stats).toMatchObject({ rowsInserted: 2, tables: { users: { mode: 'incremental' } } });
+    const untouched = {
+      id: 2n,
+      name: null,
+      points: -9_223_372_036_854_775_808n,
+      share: 2,
+      photo: Buffer.alloc(0),
+      born: null,
+      updated_at: null,
+    };
+    expect(read(path, 'SELECT * FROM users ORDER BY id')).toEqual([
+      {
+        id: 1n,
+        name: 'Ada 🧮',
+        points: 9_007_199_254_740_993n,
+        share: 0.1,
+        photo: Buffer.from('00ff10', 'hex'),
+        born: '1815-12-10',
+        updated_at: '2026-01-01 00:00:00',
+      },
+      untouched,
+    ]);
+    await place.run(`
+      UPDATE users SET points = 9223372036854775807, photo = NULL, updated_at = '2026-01-02 00:00:00' WHERE id = 1;
+      INSERT INTO users (id, points, updated_at) VALUES (3, 9007199254740992, '2026-01-02 00:00:00')`);
+    const second = await run({ source, database: path });
+    expect(second.stats).toMatchObject({ rowsInserted: 1, rowsUpdated: 1, rowsDeleted: 0 });
+    expect(read(path, 'SELECT id, points, photo FROM users WHERE id <> 2 ORDER BY id')).toEqual([
+      { id: 1n, points: 9_223_372_036_854_775_807n, photo: null },
+      { id: 3n, points: 9_007_199_254_740_992n, photo: null },
+    ]);
+    expect(read(path, 'SELECT * FROM users WHERE id = 2')).toEqual([untouched]);
+    expect(second.status.tableMap.users).toMatchObject({
+      lastValue: '2026-01-02 00:00:00',
+      recordCount: 3,
+      nullTracked: 1,
+    });
+    const third = await run({ source, database: path });
+    expect(third.stats).toMatchObject({ rowsInserted: 0, rowsUpdated: 0, rowsDeleted: 0 });
+    for (const secret of place.secrets) expect(first.told.text + second.told.text).not.toContain(secret);
+  });
+
+  test('a token that is wrong, or a file that is not there', async () => {
+    const source = place.refused ?? { type: 'sqlite' as const, path: folder.fresh() };
+    const error = await fail({ source, database: folder.fresh() });
+    expect(error).toMatchObject({ code: place.refused ? 'AUTH' : 'CONNECT', retryable: false });
+    expect(error.message).toMatch(/^Failed to connect to external database: /);
+    expect(error.message).not.toContain('wrong-secret');
+  });
+});

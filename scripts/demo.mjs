@@ -1,4 +1,7 @@
-/** Installs and builds what the demo needs, then runs it: `node scripts/demo.mjs [postgresql|mysql|mongodb]`. */
+/**
+ * Installs and builds what the demo needs, then runs it:
+ * `node scripts/demo.mjs [postgresql|mysql|mongodb|turso|d1|starbasedb|sqlite]`.
+ */
 
 import { build } from './build.mjs';
 import { entry, packaged, run } from './workspace.mjs';

@@ -1,4 +1,6 @@
-/** `EXTERNAL_DB_*`, by name. */
+import type { SourceOptions } from '../../index.js';
+
+/** `EXTERNAL_DB_*`, by name; what only the demo knows begins with `DEMO_`. */
 export type Variables = Record<string, string | undefined>;
 
 /** A connection to the database that the demo runs against, and what the demo does there. */
@@ -18,7 +20,11 @@ export interface DemoDatabase {
 export interface DemoKind {
   /** The variables for a server that was started for the demo; makes a database there where none is. */
   prepare(url: string): Promise<Variables>;
+  /** What stands in for the server where there is none to start. */
+  start?(): Promise<{ url: string; about: string; stop(): Promise<void> }>;
   connect(variables: Variables): Promise<DemoDatabase>;
+  /** The plugin's option `source`, where its variables can't say where the database is. */
+  source?(variables: Variables): SourceOptions | undefined;
   /** How the database is called in what the demo says. */
   place(variables: Variables): string;
   expected: {
