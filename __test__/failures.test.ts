@@ -60,9 +60,22 @@ onEveryServer((world) => {
     );
   });
 
-  test('a source or target that this version can not use', async () => {
-    const turso = await world.fail({ source: { type: 'turso', uri: 'libsql://d.example', token: 'token-secret' } });
-    expect(turso.error.code).toBe('CONFIG');
+  test('an address over HTTP that nobody is at', async () => {
+    for (const source of [
+      { type: 'turso', uri: 'libsql://nowhere.invalid', token: 'token-secret' },
+      { type: 'starbasedb', uri: 'https://nowhere.invalid', token: 'token-secret' },
+      { type: 'd1', url: 'https://nowhere.invalid', api_key: 'token-secret', account_id: 'a', database_id: 'd' },
+    ] as const) {
+      const { error, told } = await world.fail({ source });
+      expect(error.message).toMatch(
+        /^Failed to connect to external database: getaddrinfo (ENOTFOUND|EAI_AGAIN) nowhere\.invalid$/,
+      );
+      expect(error.code).toBe('CONNECT');
+      expect(told.text).not.toContain('token-secret');
+    }
+  });
+
+  test('a target that this version can not use', async () => {
     const target = await world.fail({
       target: { type: 'starbasedb', url: 'https://x.example', token: 'token-secret' },
     });
