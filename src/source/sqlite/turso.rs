@@ -105,7 +105,10 @@ impl TursoLink {
         match (&mut next).now_or_never() {
             Some(Ok(row)) => row.map_err(|error| self.fault(&error)),
             Some(Err(_)) => Err(Fault::Busy(format!("{} answered something that is not libSQL's", self.peer))),
-            None => self.wait(async move { next.await.unwrap_or_else(|_| Ok(None)) }).await,
+            None => {
+                let strange = || libsql::Error::ConnectionFailed("unexpected response".to_owned());
+                self.wait(async move { next.await.unwrap_or_else(|_| Err(strange())) }).await
+            }
         }
     }
 
@@ -222,9 +225,18 @@ impl TursoLink {
                 Bound::Real(real) => Value::Real(*real),
             })
             .collect();
-        let mut found = self.wait(stream.query(&sql.text, values)).await?;
+        // The client takes a stream of rows that breaks off for one that is complete, so a last row says that it is.
+        let end = format!("end {:016x}", fastrand::u64(..));
+        let nulls = ", NULL".repeat(rows.width().saturating_sub(1));
+        let text = format!("SELECT * FROM ({}) UNION ALL SELECT '{end}'{nulls}", sql.text);
+        let mut found = self.wait(stream.query(&text, values)).await?;
         let width = i32::try_from(rows.width()).unwrap_or(i32::MAX);
+        let mut complete = false;
         while let Some(row) = self.next(&mut found).await? {
+            if row.get_str(0).is_ok_and(|cell| cell == end) {
+                complete = true;
+                continue;
+            }
             for index in 0..width {
                 match row.get_value(index).map_err(|error| self.fault(&error))? {
                     Value::Null => rows.push_null(),
@@ -236,6 +248,9 @@ impl TursoLink {
             }
         }
         drop(found);
+        if !complete {
+            return Err(Fault::Cut(format!("{} sent only a part of its answer", self.peer)));
+        }
         self.stream = Some(stream);
         Ok(())
     }
