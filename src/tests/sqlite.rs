@@ -410,14 +410,9 @@ async fn places_that_are_not_there() {
 /// A server that fails in every way it knows, in the middle of a load and of an incremental run: nothing is lost.
 async fn failing_server(place: Place, faults: Json) {
     let shape = Shape::usual("users");
-    let mut world = world(place, json!({ "batch_size": 500 }));
+    let kind = place.source()["type"].clone();
+    let mut world = world(place.clone(), json!({ "batch_size": 500 }));
     world.bed.create(&shape).await;
-    let control = |world: &World| match &world.bed.source()["type"] {
-        kind if kind == "d1" => "d1",
-        _ => "starbasedb",
-    };
-    let kind = control(&world);
-    let place = copy_of(&world);
     world.bed.insert(&shape, &(0..9_000).map(|i| usual(i, i, "some text", at(i % 99))).collect::<Vec<_>>()).await;
     place.tell(Told::Faults(faults.clone())).await;
     let stats = world.run().await;
@@ -432,24 +427,6 @@ async fn failing_server(place: Place, faults: Json) {
     place.tell(Told::Faults(json!([]))).await;
     world.assert_equal(&shape).await;
     world.end().await;
-}
-
-/// The same place once more, to talk to its server.
-fn copy_of(world: &World) -> Place {
-    let source = world.bed.source();
-    let text = |option: &str| source[option].as_str().unwrap().to_owned();
-    if source["type"] == "d1" {
-        Place::D1 {
-            url: text("url").parse().unwrap(),
-            account: text("account_id"),
-            token: text("api_key"),
-            id: text("database_id"),
-        }
-    } else {
-        let uri: url::Url = text("uri").parse().unwrap();
-        let name = uri.path().trim_start_matches('/').to_owned();
-        Place::Starbasedb { url: uri.join("/").unwrap(), token: text("token"), name }
-    }
 }
 
 #[tokio::test]
@@ -523,8 +500,7 @@ async fn a_failure_that_stays_is_told() {
 async fn the_limit_of_requests_pauses_a_run() {
     let place = Place::d1().await;
     let shape = Shape::usual("users");
-    let world = world(place, json!({ "batch_size": 500 }));
-    let place = copy_of(&world);
+    let world = world(place.clone(), json!({ "batch_size": 500 }));
     world.bed.create(&shape).await;
     world.bed.insert(&shape, &(0..9_000).map(|i| usual(i, i, "some text", at(i % 99))).collect::<Vec<_>>()).await;
     place.tell(Told::Limit(json!({ "requests": 1_200, "window_ms": 30_000, "block_ms": 5_000 }))).await;
@@ -569,7 +545,8 @@ async fn a_load_asks_d1_as_little_as_it_can() {
         columns: vec![("id", Holds::Int), ("name", Holds::Text), ("body", Holds::Text), ("updated_at", Holds::Instant)],
         key: vec!["id"],
     };
-    let world = world(Place::d1().await, json!({ "tables": ["events"], "batch_size": 5_000 }));
+    let place = Place::d1().await;
+    let world = world(place.clone(), json!({ "tables": ["events"], "batch_size": 5_000 }));
     world.bed.create(&shape).await;
     let text = "x".repeat(180);
     let rows: Vec<_> = (0..ROWS)
@@ -585,7 +562,6 @@ async fn a_load_asks_d1_as_little_as_it_can() {
     for chunk in rows.chunks(5_000) {
         world.bed.insert(&shape, chunk).await;
     }
-    let place = copy_of(&world);
     let before = place.counted().await;
     assert_eq!(world.run().await.rows_inserted, 100_000);
     let after = place.counted().await;

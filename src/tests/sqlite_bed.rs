@@ -1,6 +1,7 @@
 //! SQLite's family for the contract suite: a file, Turso, D1 and StarbaseDB.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::header::{HOST, HeaderValue};
@@ -36,9 +37,10 @@ pub fn bare(url: &Url) -> Url {
 }
 
 /// A database of a test's own, and the way to it.
+#[derive(Clone)]
 pub enum Place {
     /// A file.
-    File { path: PathBuf, _directory: tempfile::TempDir },
+    File { path: PathBuf, _directory: Arc<tempfile::TempDir> },
     /// A namespace of sqld.
     Turso { url: Url, name: String, admin: Url },
     /// A database behind Cloudflare's interface.
@@ -73,7 +75,7 @@ impl Place {
         let path = directory.path().join("source.sqlite");
         let connection = rusqlite::Connection::open(&path).unwrap();
         connection.execute_batch("PRAGMA journal_mode = wal").unwrap();
-        Self::File { path, _directory: directory }
+        Self::File { path, _directory: Arc::new(directory) }
     }
 
     /// A new namespace.
@@ -385,23 +387,8 @@ impl Bed for SqliteBed {
     async fn insert_late(&self, shape: &Shape, rows: &[Row]) -> Box<dyn Open> {
         // One writer at a time: a transaction that is open keeps all others from writing. What commits late is what somebody
         // gave a time to and wrote later.
-        let place = match &self.place {
-            Place::File { path, .. } => Later::File(path.clone()),
-            Place::Turso { url, name, admin } => {
-                Later::Server(Place::Turso { url: url.clone(), name: name.clone(), admin: admin.clone() })
-            }
-            Place::D1 { url, account, token, id } => Later::Server(Place::D1 {
-                url: url.clone(),
-                account: account.clone(),
-                token: token.clone(),
-                id: id.clone(),
-            }),
-            Place::Starbasedb { url, token, name } => {
-                Later::Server(Place::Starbasedb { url: url.clone(), token: token.clone(), name: name.clone() })
-            }
-        };
         let (sql, rows) = insertion(shape, rows);
-        Box::new(SqliteOpen { place, sql, rows, more: Vec::new() })
+        Box::new(SqliteOpen { place: self.place.clone(), sql, rows, more: Vec::new() })
     }
 
     async fn dump(&self, shape: &Shape) -> Vec<Vec<Option<String>>> {
@@ -422,13 +409,8 @@ impl Bed for SqliteBed {
     }
 }
 
-enum Later {
-    File(PathBuf),
-    Server(Place),
-}
-
 struct SqliteOpen {
-    place: Later,
+    place: Place,
     sql: String,
     rows: String,
     more: Vec<String>,
@@ -441,18 +423,9 @@ impl Open for SqliteOpen {
     }
 
     async fn commit(self: Box<Self>) {
-        match &self.place {
-            Later::File(path) => {
-                let connection = rusqlite::Connection::open(path).unwrap();
-                connection.execute(&self.sql, [&self.rows]).unwrap();
-                connection.execute_batch(&self.more.join(";")).unwrap();
-            }
-            Later::Server(place) => {
-                place.ask(&self.sql, std::slice::from_ref(&self.rows)).await;
-                for sql in &self.more {
-                    place.execute(sql).await;
-                }
-            }
+        self.place.ask(&self.sql, std::slice::from_ref(&self.rows)).await;
+        for sql in &self.more {
+            self.place.execute(sql).await;
         }
     }
 }

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde::Deserialize;
-use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 use url::Url;
 
 use super::http::{Answer, Endpoint, body, secret};
 use super::link::{Bounds, Fault, Link};
 use super::sql::Sql;
-use super::value::Rows;
+use super::value;
 use crate::batch::Batch;
 use crate::config::Secret;
 use crate::error::{Error, Kind, Result};
@@ -116,10 +115,7 @@ fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
         });
     };
     if let (200, true, Some([outcome])) = (answer.status, said.success, said.result.as_deref()) {
-        let mut rows_of = serde_json::Deserializer::from_str(outcome.results.rows.get());
-        return Rows(rows)
-            .deserialize(&mut rows_of)
-            .map_err(|error| Fault::Refused(format!("D1 answered rows of another form than asked for: {error}")));
+        return value::read(outcome.results.rows, rows, "D1");
     }
     Err(complaint(answer, &said.errors, peer))
 }

@@ -3,14 +3,13 @@
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use serde::Deserialize;
-use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 use url::Url;
 
 use super::http::{Answer, Endpoint, body, secret};
 use super::link::{Bounds, Fault, Link};
 use super::sql::Sql;
-use super::value::Rows;
+use super::value;
 use crate::batch::Batch;
 use crate::config::Secret;
 use crate::error::{Error, Kind, Result};
@@ -55,10 +54,7 @@ struct Table<'a> {
 fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
     let said = serde_json::from_slice::<Said<'_>>(&answer.body).ok();
     if let (200, Some(Said { result: Some(table), .. })) = (answer.status, &said) {
-        let mut rows_of = serde_json::Deserializer::from_str(table.rows.get());
-        return Rows(rows).deserialize(&mut rows_of).map_err(|error| {
-            Fault::Refused(format!("StarbaseDB answered rows of another form than asked for: {error}"))
-        });
+        return value::read(table.rows, rows, "StarbaseDB");
     }
     let told = said.and_then(|said| said.error).unwrap_or_default();
     let refused = matches!(answer.status, 401 | 403) || told.contains("Unauthorized");

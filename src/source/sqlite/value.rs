@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
+use super::link::Fault;
 use super::sql::Sql;
 use crate::batch::Batch;
 
@@ -25,8 +27,14 @@ pub fn tagged(expression: &str) -> Sql {
 /// The integers that [`tagged`] sends as numbers lie between this and its negative; larger numbers are doubles.
 const LARGEST_PLAIN: u64 = 9_007_199_254_740_991;
 
+/// Adds the rows of a JSON answer of `system` to `rows`.
+pub fn read(json: &RawValue, rows: &mut Batch, system: &str) -> Result<(), Fault> {
+    let read = Rows(rows).deserialize(&mut serde_json::Deserializer::from_str(json.get()));
+    read.map_err(|error| Fault::Refused(format!("{system} answered rows of another form than asked for: {error}")))
+}
+
 /// Reads a JSON array of rows, arrays of values as [`tagged`] writes them, into a batch.
-pub struct Rows<'a>(pub &'a mut Batch);
+struct Rows<'a>(&'a mut Batch);
 
 impl<'de> DeserializeSeed<'de> for Rows<'_> {
     type Value = ();
@@ -171,7 +179,7 @@ mod tests {
         }
     }
 
-    fn read(text: &str, width: usize) -> Result<Batch, serde_json::Error> {
+    fn parsed(text: &str, width: usize) -> Result<Batch, serde_json::Error> {
         let mut batch = Batch::new(width);
         Rows(&mut batch).deserialize(&mut serde_json::Deserializer::from_str(text))?;
         Ok(batch)
@@ -206,7 +214,7 @@ mod tests {
         ] {
             let sql = format!("SELECT {}", tagged(&format!("({expression})")).text);
             let sent = json(connection.query_row(&sql, [], |row| row.get(0)).unwrap());
-            let batch = read(&format!("[[{sent}]]"), 1).unwrap();
+            let batch = parsed(&format!("[[{sent}]]"), 1).unwrap();
             assert_eq!(batch.value(0, 0), expected, "{expression} as {sent}");
         }
     }
@@ -221,7 +229,7 @@ mod tests {
                 continue;
             }
             let sent = json(statement.query_row([value], |row| row.get(0)).unwrap());
-            let batch = read(&format!("[[{sent}]]"), 1).unwrap();
+            let batch = parsed(&format!("[[{sent}]]"), 1).unwrap();
             assert_eq!(batch.value(0, 0), Value::Real(value), "{value:e} as {sent}");
         }
     }
@@ -231,7 +239,7 @@ mod tests {
         for text in
             ["[[1]]", "[[1,2,3]]", "[[1,\"secret\"]]", "[[1,\"\"]]", "[[1,{}]]", "[1]", "{}", "[[1,\"bxy\"]]", "[[1,2"]
         {
-            let error = read(text, 2).expect_err(text).to_string();
+            let error = parsed(text, 2).expect_err(text).to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }
