@@ -1,5 +1,6 @@
 //! Databases to pull from: the contract every source keeps, and the list of them.
 
+mod advice;
 mod authorities;
 mod driver;
 mod peer;
@@ -199,12 +200,4 @@ pub struct Limits {
 }
 
 /// Every kind of source there is.
-pub static ALL: &[&dyn Connect] = &[
-    &postgres::Postgres,
-    &mysql::Mysql,
-    &mongodb::Mongodb,
-    &sqlite::Turso,
-    &sqlite::D1,
-    &sqlite::Starbasedb,
-    &sqlite::File,
-];
+pub static ALL: &[&dyn Connect] = &[&postgres::Postgres, &mysql::Mysql, &mongodb::Mongodb, &sqlite::Family];

@@ -66,6 +66,20 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// The statement that creates it, with names in `quote`s; `kind` names the type of a column.
+    pub fn ddl(&self, quote: char, kind: impl Fn(&str, Holds) -> &'static str) -> String {
+        let name = |name: &str| format!("{quote}{name}{quote}");
+        let columns = self.columns.iter().map(|(column, holds)| format!("{} {}", name(column), kind(column, *holds)));
+        let mut parts: Vec<String> = columns.collect();
+        if !self.key.is_empty() {
+            let key: Vec<String> = self.key.iter().map(|column| name(column)).collect();
+            parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+        }
+        format!("CREATE TABLE {} ({})", name(self.name), parts.join(", "))
+    }
+}
+
 /// A row by its columns' names.
 pub type Row = BTreeMap<&'static str, Datum>;
 
@@ -100,8 +114,13 @@ pub trait Bed: Send + Sync {
         let mut source = self.source();
         let option = if source["uri"].is_string() { "uri" } else { "url" };
         let mut url: Url = source[option].as_str().unwrap().parse().unwrap();
-        let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-        url.set_host(Some("127.0.0.1")).unwrap();
+        let mut upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+        if url.host_str().unwrap().ends_with(".localhost") {
+            // This machine, and the name says which database.
+            upstream = format!("127.0.0.1:{}", url.port().unwrap());
+        } else {
+            url.set_host(Some("127.0.0.1")).unwrap();
+        }
         url.set_port(Some(port)).unwrap();
         source[option] = Value::from(url.as_str());
         (upstream, source)

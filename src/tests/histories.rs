@@ -194,51 +194,21 @@ async fn histories<Beds: Future<Output = Vec<Box<dyn Bed>>>>(beds: impl Fn() -> 
     }
 }
 
-mod postgres {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn histories() {
-        super::histories(crate::tests::postgres_bed::beds).await;
-    }
+macro_rules! histories {
+    ($module:ident, $beds:path) => {
+        mod $module {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn histories() {
+                super::histories($beds).await;
+            }
+        }
+    };
 }
 
-mod mongodb {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn histories() {
-        super::histories(crate::tests::mongodb_bed::beds).await;
-    }
-}
-
-mod mysql {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn histories() {
-        super::histories(crate::tests::mysql_bed::beds).await;
-    }
-}
-
-mod sqlite {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn histories() {
-        super::histories(crate::tests::sqlite_bed::file_beds).await;
-    }
-}
-
-mod turso {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn histories() {
-        super::histories(crate::tests::sqlite_bed::turso_beds).await;
-    }
-}
-
-mod d1 {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn histories() {
-        super::histories(crate::tests::sqlite_bed::d1_beds).await;
-    }
-}
-
-mod starbasedb {
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn histories() {
-        super::histories(crate::tests::sqlite_bed::starbasedb_beds).await;
-    }
-}
+histories!(postgres, crate::tests::postgres_bed::beds);
+histories!(mysql, crate::tests::mysql_bed::beds);
+histories!(mongodb, crate::tests::mongodb_bed::beds);
+histories!(sqlite, crate::tests::sqlite_bed::file_beds);
+histories!(turso, crate::tests::sqlite_bed::turso_beds);
+histories!(d1, crate::tests::sqlite_bed::d1_beds);
+histories!(starbasedb, crate::tests::sqlite_bed::starbasedb_beds);

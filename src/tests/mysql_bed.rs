@@ -135,23 +135,13 @@ impl Bed for MysqlBed {
     }
 
     async fn create(&self, shape: &Shape) {
-        let mut parts: Vec<String> = shape
-            .columns
-            .iter()
-            .map(|(name, holds)| {
-                let kind = match holds {
-                    Holds::Int => "bigint",
-                    Holds::Text if shape.key.contains(name) => "varchar(100)",
-                    Holds::Text => "text",
-                    Holds::Instant => "datetime(6)",
-                };
-                format!("`{name}` {kind}")
-            })
-            .collect();
-        if !shape.key.is_empty() {
-            parts.push(format!("PRIMARY KEY (`{}`)", shape.key.join("`, `")));
-        }
-        self.execute(&format!("CREATE TABLE `{}` ({})", shape.name, parts.join(", "))).await;
+        let ddl = shape.ddl('`', |name, holds| match holds {
+            Holds::Int => "bigint",
+            Holds::Text if shape.key.contains(&name) => "varchar(100)",
+            Holds::Text => "text",
+            Holds::Instant => "datetime(6)",
+        });
+        self.execute(&ddl).await;
     }
 
     async fn insert(&self, shape: &Shape, rows: &[Row]) {

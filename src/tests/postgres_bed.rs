@@ -71,22 +71,12 @@ impl Bed for PostgresBed {
     }
 
     async fn create(&self, shape: &Shape) {
-        let mut parts: Vec<String> = shape
-            .columns
-            .iter()
-            .map(|(name, holds)| {
-                let kind = match holds {
-                    Holds::Int => "bigint",
-                    Holds::Text => "text",
-                    Holds::Instant => "timestamptz",
-                };
-                format!("\"{name}\" {kind}")
-            })
-            .collect();
-        if !shape.key.is_empty() {
-            parts.push(format!("PRIMARY KEY (\"{}\")", shape.key.join("\", \"")));
-        }
-        self.execute(&format!("CREATE TABLE \"{}\" ({})", shape.name, parts.join(", "))).await;
+        let ddl = shape.ddl('"', |_, holds| match holds {
+            Holds::Int => "bigint",
+            Holds::Text => "text",
+            Holds::Instant => "timestamptz",
+        });
+        self.execute(&ddl).await;
     }
 
     async fn insert(&self, shape: &Shape, rows: &[Row]) {

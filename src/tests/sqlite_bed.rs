@@ -323,16 +323,6 @@ impl Bed for SqliteBed {
         true
     }
 
-    fn through(&self, port: u16) -> (String, Value) {
-        let mut source = self.source();
-        let option = if source["uri"].is_string() { "uri" } else { "url" };
-        let mut url: Url = source[option].as_str().unwrap().parse().unwrap();
-        let upstream = format!("127.0.0.1:{}", url.port().unwrap());
-        url.set_port(Some(port)).unwrap();
-        source[option] = Value::from(url.as_str());
-        (upstream, source)
-    }
-
     fn moves(&self) -> bool {
         matches!(self.place, Place::D1 { .. })
     }
@@ -350,22 +340,12 @@ impl Bed for SqliteBed {
     }
 
     async fn create(&self, shape: &Shape) {
-        let mut parts: Vec<String> = shape
-            .columns
-            .iter()
-            .map(|(name, holds)| {
-                let kind = match holds {
-                    Holds::Int => "INTEGER",
-                    Holds::Text => "TEXT",
-                    Holds::Instant => "DATETIME",
-                };
-                format!("\"{name}\" {kind}")
-            })
-            .collect();
-        if !shape.key.is_empty() {
-            parts.push(format!("PRIMARY KEY (\"{}\")", shape.key.join("\", \"")));
-        }
-        self.execute(&format!("CREATE TABLE \"{}\" ({})", shape.name, parts.join(", "))).await;
+        let ddl = shape.ddl('"', |_, holds| match holds {
+            Holds::Int => "INTEGER",
+            Holds::Text => "TEXT",
+            Holds::Instant => "DATETIME",
+        });
+        self.execute(&ddl).await;
     }
 
     async fn insert(&self, shape: &Shape, rows: &[Row]) {

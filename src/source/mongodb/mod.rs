@@ -40,6 +40,7 @@ use self::query::{Query, Step};
 use self::rows::{Cells, Decoder, Outcome};
 use self::shape::{ID, Shape};
 use self::track::Class;
+use super::advice::unindexed_track;
 use super::peer::connect_timeout;
 use super::reading::Reading;
 use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, TrackPart};
@@ -225,17 +226,11 @@ impl Source for MongodbSource {
     }
 
     fn advice(&self, replica: &Replica) -> Option<String> {
-        let Track::Columns(tracked) = &replica.track else { return None };
-        // What several columns amount to no index can have.
-        let [column] = tracked.as_slice() else { return None };
-        let table = &replica.source;
-        let field = &table.columns[*column].name;
-        let indexed = field == ID || table.indexes.iter().any(|index| index.first() == Some(field));
-        if indexed || table.relation == Relation::View || !table.is_large() {
-            return None;
-        }
-        let quoted = |text: &str| serde_json::Value::from(text);
-        Some(format!("db.getCollection({}).createIndex({{ {}: 1, _id: 1 }})", quoted(&table.name.name), quoted(field)))
+        // Of `_id` there is an index, whoever may see it.
+        let field = unindexed_track(replica).filter(|field| *field != ID)?;
+        let (name, field) =
+            (serde_json::Value::from(replica.source.name.name.as_str()), serde_json::Value::from(field));
+        Some(format!("db.getCollection({name}).createIndex({{ {field}: 1, _id: 1 }})"))
     }
 
     async fn end(&mut self) {

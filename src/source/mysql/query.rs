@@ -9,7 +9,8 @@ use crate::batch::{Key, Position, Value};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
 use crate::replica::Replica;
-use crate::schema::{Relation, SourceType};
+use crate::schema::SourceType;
+use crate::source::advice::unindexed_track;
 use crate::source::{Range, TrackPart};
 
 /// A SELECT and the cells of its rows.
@@ -278,17 +279,9 @@ fn untracked(replica: &Replica) -> Error {
 /// The index that makes finding `replica`'s changes fast, when it lacks one and is large.
 pub fn missing_index(replica: &Replica) -> Option<String> {
     let source = &replica.source;
-    let columns: Vec<_> =
-        replica.track_columns().into_iter().map(|index| &source.columns[replica.columns[index].source].name).collect();
-    // An index of several columns serves none of them when any may count.
-    let &[tracked] = columns.as_slice() else { return None };
-    let indexed = source.indexes.iter().any(|index| index.first() == Some(tracked));
-    if indexed || !source.is_large() || source.relation == Relation::View {
-        return None;
-    }
-    let key = replica.key.iter().map(|index| &source.columns[replica.columns[*index].source].name);
-    let parts: Vec<_> =
-        std::iter::once(tracked).chain(key.filter(|name| *name != tracked)).map(|name| quote(name)).collect();
+    let tracked = unindexed_track(replica)?;
+    let key = replica.key.iter().map(|index| source.columns[replica.columns[*index].source].name.as_str());
+    let parts: Vec<_> = std::iter::once(tracked).chain(key.filter(|name| *name != tracked)).map(quote).collect();
     let schema = source.name.schema.as_deref().map_or_else(String::new, |schema| format!("{}.", quote(schema)));
     Some(format!("ALTER TABLE {schema}{} ADD INDEX ({})", quote(&source.name.name), parts.join(", ")))
 }

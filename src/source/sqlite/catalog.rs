@@ -7,7 +7,7 @@ use crate::schema::{Column, Relation, SourceType, Table, TableName};
 /// The base tables, by name. Those that the systems keep for themselves are left out.
 pub fn tables() -> Sql {
     Sql::plain(
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
+        "SELECT name AS c0 FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
          AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'tmp\\_%' ESCAPE '\\' \
          AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\' ORDER BY name",
     )
@@ -19,7 +19,7 @@ pub const TABLES_WIDTH: usize = 1;
 /// One relation: itself, its columns, its unique and other indexes. Each row begins with a letter.
 pub fn describe(name: &str) -> Sql {
     let piece = |sql: &str| Sql::plain(sql).then(text(name));
-    piece("SELECT 't' AS a, type AS b, wr AS c, strict AS d, 0 AS e, 0 AS f, 0 AS g FROM pragma_table_list WHERE schema = 'main' AND name = ")
+    piece("SELECT 't' AS c0, type AS c1, wr AS c2, strict AS c3, 0 AS c4, 0 AS c5, 0 AS c6 FROM pragma_table_list WHERE schema = 'main' AND name = ")
         .text(" UNION ALL ")
         .then(piece("SELECT 'c', cid, name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo("))
         .text(") UNION ALL ")
@@ -27,25 +27,19 @@ pub fn describe(name: &str) -> Sql {
         .text(") AS il, pragma_index_xinfo(il.name) AS ii WHERE ii.key")
 }
 
-/// The names of the columns of [`describe`]'s answer.
-pub const DESCRIBED: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+/// How many cells a row of the answer to [`describe`] has.
+pub const DESCRIBED_WIDTH: usize = 7;
 
 /// About how many rows there are: where rows have numbers, there are no more rows than numbers.
 pub fn extent(name: &str) -> Sql {
-    Sql::plain(format!("SELECT max(rowid) - min(rowid) + 1 AS a FROM {}", quote(name)))
+    Sql::plain(format!("SELECT max(rowid) - min(rowid) + 1 AS c0 FROM {}", quote(name)))
 }
+
+/// How many cells a row of the answer to [`extent`] has.
+pub const EXTENT_WIDTH: usize = 1;
 
 /// The names that SQLite gives the number of a row, in the order they are tried.
 const ROW_NUMBERS: [&str; 3] = ["rowid", "_rowid_", "oid"];
-
-/// What reading a table takes beyond what [`Table`] says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Details {
-    /// Whether its rows have numbers.
-    pub has_rowid: bool,
-    /// The column that stands for the number of a row, where that is all there is to tell rows apart.
-    pub row_number: Option<&'static str>,
-}
 
 struct Index {
     name: String,
@@ -55,8 +49,8 @@ struct Index {
     columns: Vec<(i64, Option<String>)>,
 }
 
-/// Reads the answer to [`describe`]; `None` when there is no such relation.
-pub fn table(name: &str, answer: &Batch) -> Option<(Table, Details)> {
+/// Reads the answer to [`describe`], and says whether rows have numbers; `None` when there is no such relation.
+pub fn table(name: &str, answer: &Batch) -> Option<(Table, bool)> {
     let rows: Vec<Vec<Value>> =
         (0..answer.rows()).map(|row| (0..answer.width()).map(|at| answer.value(row, at)).collect()).collect();
     let of = |letter: &'static str| rows.iter().filter(move |row| word(&row[0]) == letter);
@@ -84,13 +78,13 @@ pub fn table(name: &str, answer: &Batch) -> Option<(Table, Details)> {
     if key.is_empty() {
         key = unique(&indexes, &columns).unwrap_or_default();
     }
-    let mut details = Details { has_rowid, row_number: None };
+    let mut numbered = false;
     if key.is_empty() && has_rowid {
         let free = |name: &&&str| columns.iter().all(|column| !column.name.eq_ignore_ascii_case(name));
         if let Some(name) = ROW_NUMBERS.iter().find(free) {
             columns.insert(0, column((*name).to_owned(), "INTEGER".to_owned(), false, false));
             key = vec![(*name).to_owned()];
-            details.row_number = Some(name);
+            numbered = true;
         }
     }
     // The order of the rows' numbers is the order of an index.
@@ -112,9 +106,9 @@ pub fn table(name: &str, answer: &Batch) -> Option<(Table, Details)> {
         indexes: leading,
         sees_changes: false,
         grows: false,
-        numbered: details.row_number.is_some(),
+        numbered,
     };
-    Some((table, details))
+    Some((table, has_rowid))
 }
 
 fn word(value: &Value) -> &str {
@@ -187,10 +181,10 @@ fn unique(indexes: &[Index], columns: &[Column]) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn described(ddl: &str, name: &str) -> (Table, Details) {
+    fn described(ddl: &str, name: &str) -> (Table, bool) {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute_batch(ddl).unwrap();
-        let mut answer = Batch::new(DESCRIBED.len());
+        let mut answer = Batch::new(DESCRIBED_WIDTH);
         super::super::file::rows_of(&connection, &describe(name), &mut answer).unwrap();
         table(name, &answer).expect("it is there")
     }

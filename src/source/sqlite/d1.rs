@@ -155,33 +155,21 @@ impl Link for D1Link {
         &self.endpoint.peer
     }
 
-    fn is_exact(&self) -> bool {
-        false
-    }
-
-    fn limits(&self) -> Bounds {
+    fn bounds(&self) -> Bounds {
         Bounds::CLOUDFLARE
-    }
-
-    async fn begin(&mut self) -> Result<(), Fault> {
-        Ok(())
     }
 
     async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault> {
         // One question more, and D1 answers none for five minutes.
-        if let Some(wait) = self.spent.take().and_then(|until| until.checked_duration_since(Instant::now())) {
+        if let Some(wait) = self.spent.and_then(|until| until.checked_duration_since(Instant::now())) {
             let cause =
                 format!("all questions of this time are asked; the next one is free in {} s", wait.as_secs() + 1);
             return Err(Fault::Limited { wait, cause });
         }
-        let answer = self.endpoint.post(body(sql)).await?;
+        let answer = self.endpoint.post(body(&value::kept(sql, rows.width()))).await?;
         self.spent = answer.header("ratelimit").and_then(spent).map(|wait| Instant::now() + wait);
         read(&answer, &self.endpoint.peer, rows)
     }
-
-    async fn end(&mut self) {}
-
-    async fn close(self: Box<Self>) {}
 }
 
 #[cfg(test)]

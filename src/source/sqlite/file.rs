@@ -106,11 +106,7 @@ impl Link for FileLink {
         &self.peer
     }
 
-    fn is_exact(&self) -> bool {
-        true
-    }
-
-    fn limits(&self) -> Bounds {
+    fn bounds(&self) -> Bounds {
         BOUNDS
     }
 
@@ -146,6 +142,4 @@ impl Link for FileLink {
     async fn end(&mut self) {
         self.connection = None;
     }
-
-    async fn close(self: Box<Self>) {}
 }

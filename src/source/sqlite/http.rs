@@ -16,7 +16,7 @@ use super::link::Fault;
 use super::sql::{Bound, Sql};
 use crate::error::{Error, Kind, Result};
 use crate::source::Limits;
-use crate::source::peer::{CONNECT, Peer, TRUST_BY_NODE, network};
+use crate::source::peer::{Peer, TRUST_BY_NODE, network};
 
 /// No answer that was asked for is larger; more is somebody's mistake or malice.
 const MOST_BYTES: usize = 64 << 20;
@@ -52,6 +52,11 @@ pub fn client() -> Result<ClientBuilder> {
     Ok(Client::builder().tls_backend_preconfigured(Arc::unwrap_or_clone(tls()?)).redirect(redirect::Policy::none()))
 }
 
+/// The beginning of a server's words, on one line.
+pub fn one_line(text: &str) -> String {
+    text.chars().take(300).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
+}
+
 /// Where the server of `url` is.
 pub fn peer(url: &Url) -> Peer {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -81,7 +86,6 @@ pub fn body(sql: &Sql) -> String {
 pub struct Endpoint {
     client: Client,
     url: Url,
-    headers: HeaderMap,
     /// Where it is.
     pub peer: Peer,
     silence: Duration,
@@ -104,16 +108,17 @@ impl Endpoint {
         let client = client()?
             .connect_timeout(limits.connect)
             .read_timeout(limits.query)
+            .default_headers(all)
             .user_agent(concat!("starbasedb-data-sync/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Error::new(Kind::Internal, "HTTP can't be set up").because(error))?;
         let peer = peer(&url);
-        Ok(Self { client, url, headers: all, peer, silence: limits.query })
+        Ok(Self { client, url, peer, silence: limits.query })
     }
 
     /// Sends `body` and waits for the whole answer.
     pub async fn post(&self, body: String) -> Result<Answer, Fault> {
-        let request = self.client.post(self.url.clone()).headers(self.headers.clone()).body(body);
+        let request = self.client.post(self.url.clone()).body(body);
         let mut response = request.send().await.map_err(|error| self.fault(&error))?;
         let mut answer =
             Answer { status: response.status().as_u16(), headers: response.headers().clone(), body: Vec::new() };
@@ -188,14 +193,13 @@ impl Answer {
             return Fault::Busy(format!("{peer} failed (HTTP {status})"));
         }
         Fault::Unreachable {
-            cause: format!("{} ({status}) is no answer of such a server: {peer}", CONNECT.to_lowercase()),
+            cause: format!("{peer} gave an answer that no such server gives (HTTP {status})"),
             passes: false,
         }
     }
 
-    /// The body as text for people: its beginning, on one line.
+    /// The body as text for people.
     pub fn text(&self) -> String {
-        let text = String::from_utf8_lossy(&self.body);
-        text.chars().take(300).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
+        one_line(&String::from_utf8_lossy(&self.body))
     }
 }

@@ -89,22 +89,21 @@ pub trait Link: Send {
     /// Where the database is.
     fn peer(&self) -> &Peer;
 
-    /// Whether values arrive with all their digits and their storage class; where they don't, they are asked for in a form
-    /// that keeps both.
-    fn is_exact(&self) -> bool;
-
     /// What a statement and its answer may be.
-    fn limits(&self) -> Bounds;
+    fn bounds(&self) -> Bounds;
 
     /// Prepares to be asked, and begins a consistent read where the database has one that hinders nobody.
-    async fn begin(&mut self) -> Result<(), Fault>;
+    async fn begin(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
 
-    /// Asks for the rows of one statement, `rows.width()` cells each, which are added to `rows`.
+    /// Asks for the rows of one statement, whose `rows.width()` columns are called `c0` and so on, and adds them to `rows`.
+    /// Every value arrives with its storage class and all its digits.
     async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault>;
 
     /// Ends the consistent read.
-    async fn end(&mut self);
+    async fn end(&mut self) {}
 
     /// Ends everything.
-    async fn close(self: Box<Self>);
+    async fn close(self: Box<Self>) {}
 }

@@ -21,7 +21,6 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use self::catalog::Details;
 use self::link::{Fault, Link};
 use self::query::{Cell, Mark, Pass, Query};
 use self::sql::Sql;
@@ -46,68 +45,30 @@ const SMALLEST_PAGE: usize = 10;
 /// How much larger than the last one a page may be.
 const GROWTH: usize = 16;
 
-macro_rules! kind {
-    ($(#[$doc:meta])* $name:ident, $pattern:pat, |$config:ident, $limits:ident| $link:expr) => {
-        $(#[$doc])*
-        pub struct $name;
+/// The kind of source that reads SQLite's family.
+pub struct Family;
 
-        impl Connect for $name {
-            fn serves(&self, config: &SourceConfig) -> bool {
-                matches!(config, $pattern)
-            }
+impl Connect for Family {
+    fn serves(&self, config: &SourceConfig) -> bool {
+        use SourceConfig::{D1, Sqlite, Starbasedb, Turso};
+        matches!(config, Turso { .. } | D1 { .. } | Starbasedb { .. } | Sqlite { .. })
+    }
 
-            fn source(&self, $config: &SourceConfig, $limits: Limits) -> Result<Box<dyn Source>> {
-                let link: Option<Box<dyn Link>> = $link;
-                let link = link.ok_or_else(|| Error::new(Kind::Internal, "This source is of another kind"))?;
-                Ok(Box::new(SqliteSource::new(link)))
+    fn source(&self, config: &SourceConfig, limits: Limits) -> Result<Box<dyn Source>> {
+        let link: Box<dyn Link> = match config {
+            SourceConfig::Turso { uri, token } => Box::new(turso::TursoLink::new(uri, token.as_ref(), limits)?),
+            SourceConfig::D1 { api_key, account_id, database_id, email, url } => {
+                let (email, url) = (email.as_deref(), url.as_deref());
+                let database = d1::Database { api_key, account_id, id: database_id, email, url };
+                Box::new(d1::D1Link::new(&database, limits)?)
             }
-        }
-    };
+            SourceConfig::Starbasedb { uri, token } => Box::new(starbasedb::StarbasedbLink::new(uri, token, limits)?),
+            SourceConfig::Sqlite { path } => Box::new(file::FileLink::new(path.clone(), limits)),
+            _ => return Err(Error::new(Kind::Internal, "This source is none of SQLite's family")),
+        };
+        Ok(Box::new(SqliteSource { link, reading: false, reached: false, page: FIRST_PAGE, extents: HashMap::new() }))
+    }
 }
-
-kind!(
-    /// The kind of source that reads Turso and other libSQL servers.
-    Turso,
-    SourceConfig::Turso { .. },
-    |config, limits| match config {
-        SourceConfig::Turso { uri, token } => Some(Box::new(turso::TursoLink::new(uri, token.as_ref(), limits)?)),
-        _ => None,
-    }
-);
-
-kind!(
-    /// The kind of source that reads Cloudflare D1.
-    D1,
-    SourceConfig::D1 { .. },
-    |config, limits| match config {
-        SourceConfig::D1 { api_key, account_id, database_id, email, url } => {
-            let (email, url) = (email.as_deref(), url.as_deref());
-            let database = d1::Database { api_key, account_id, id: database_id, email, url };
-            Some(Box::new(d1::D1Link::new(&database, limits)?))
-        }
-        _ => None,
-    }
-);
-
-kind!(
-    /// The kind of source that reads another StarbaseDB.
-    Starbasedb,
-    SourceConfig::Starbasedb { .. },
-    |config, limits| match config {
-        SourceConfig::Starbasedb { uri, token } => Some(Box::new(starbasedb::StarbasedbLink::new(uri, token, limits)?)),
-        _ => None,
-    }
-);
-
-kind!(
-    /// The kind of source that reads a SQLite file.
-    File,
-    SourceConfig::Sqlite { .. },
-    |config, limits| match config {
-        SourceConfig::Sqlite { path } => Some(Box::new(file::FileLink::new(path.clone(), limits))),
-        _ => None,
-    }
-);
 
 struct SqliteSource {
     link: Box<dyn Link>,
@@ -117,23 +78,11 @@ struct SqliteSource {
     reached: bool,
     /// Rows of the next page.
     page: usize,
-    details: HashMap<TableName, Details>,
     /// About how many rows tables have, asked once: it is only for people.
     extents: HashMap<TableName, Option<u64>>,
 }
 
 impl SqliteSource {
-    fn new(link: Box<dyn Link>) -> Self {
-        Self {
-            link,
-            reading: false,
-            reached: false,
-            page: FIRST_PAGE,
-            details: HashMap::new(),
-            extents: HashMap::new(),
-        }
-    }
-
     fn told(&self, fault: Fault, replica: Option<&Replica>) -> Error {
         let reading = Reading {
             table: replica.map(|replica| replica.target.as_str()),
@@ -154,26 +103,15 @@ impl SqliteSource {
         Ok(rows)
     }
 
-    /// Catalogs are read in the form that values need on this link.
-    fn catalog(&self, inner: Sql, names: &[&str]) -> Sql {
-        if self.link.is_exact() {
-            return inner;
-        }
-        let outputs: Vec<String> =
-            names.iter().enumerate().map(|(index, name)| format!("{} AS c{index}", value::tagged(name).text)).collect();
-        Sql::plain(format!("SELECT {} FROM (", outputs.join(", "))).then(inner).text(")")
-    }
-
     /// Reads `pass` into `sink`, page after page; the database is asked for the next one while this one is taken.
     async fn pass(&mut self, replica: &Replica, pass: &Pass, sink: &mut BatchSink) -> Result<()> {
-        let exact = self.link.is_exact();
-        let bytes = self.link.limits().answer;
+        let bytes = self.link.bounds().answer;
         let width = pass.cells.len();
         let mut read = 0;
         let mut limit = self.page;
         let mut spare = Batch::new(width);
         let mut rows = Batch::new(width);
-        let mut fault = self.link.ask(&pass.page(&Mark::Start, limit, exact), &mut rows).await.err();
+        let mut fault = self.link.ask(&pass.page(&Mark::Start, limit), &mut rows).await.err();
         loop {
             if let Some(fault) = fault {
                 if fault.shrinks() {
@@ -195,7 +133,7 @@ impl SqliteSource {
             self.page = limit;
             let mut next = std::mem::take(&mut spare);
             next.reset(width);
-            let sql = pass.page(&mark, limit, exact);
+            let sql = pass.page(&mark, limit);
             let (asked, taken) = tokio::join!(self.link.ask(&sql, &mut next), take(replica, &pass.cells, &rows, sink));
             taken?;
             fault = asked.err();
@@ -262,8 +200,7 @@ impl Source for SqliteSource {
     }
 
     async fn tables(&mut self) -> Result<Vec<Listed>> {
-        let sql = self.catalog(catalog::tables(), &["name"]);
-        let rows = self.ask(&sql, catalog::TABLES_WIDTH, None).await?;
+        let rows = self.ask(&catalog::tables(), catalog::TABLES_WIDTH, None).await?;
         let names = (0..rows.rows()).filter_map(|row| match rows.value(row, 0) {
             Value::Text(name) => Some(Listed { name: TableName { schema: None, name }, readable: true }),
             _ => None,
@@ -274,24 +211,20 @@ impl Source for SqliteSource {
     async fn describe(&mut self, name: &TableName, _: &[KnownColumn]) -> Result<Option<Table>> {
         // A name with a dot may have been taken for one with a schema.
         let name = TableName { schema: None, name: name.to_string() };
-        let sql = self.catalog(catalog::describe(&name.name), &catalog::DESCRIBED);
-        let rows = self.ask(&sql, catalog::DESCRIBED.len(), None).await?;
-        let Some((mut table, details)) = catalog::table(&name.name, &rows) else { return Ok(None) };
-        if details.has_rowid && !self.extents.contains_key(&name) {
-            let sql = self.catalog(catalog::extent(&name.name), &["a"]);
-            let rows = self.ask(&sql, 1, None).await?;
+        let rows = self.ask(&catalog::describe(&name.name), catalog::DESCRIBED_WIDTH, None).await?;
+        let Some((mut table, has_rowid)) = catalog::table(&name.name, &rows) else { return Ok(None) };
+        if has_rowid && !self.extents.contains_key(&name) {
+            let rows = self.ask(&catalog::extent(&name.name), catalog::EXTENT_WIDTH, None).await?;
             let extent = (!rows.is_empty()).then(|| rows.value(0, 0));
             let extent = if let Some(Value::Int(rows)) = extent { u64::try_from(rows).ok() } else { Some(0) };
             self.extents.insert(name.clone(), extent);
         }
         table.estimated_rows = self.extents.get(&name).copied().flatten();
-        self.details.insert(name, details);
         Ok(Some(table))
     }
 
     async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>> {
-        let exact = self.link.is_exact();
-        let Some((sql, width)) = Query::new(replica, self.link.limits())?.high_water(exact) else { return Ok(None) };
+        let Some((sql, width)) = Query::new(replica, self.link.bounds())?.high_water() else { return Ok(None) };
         let rows = self.ask(&sql, width, Some(replica)).await?;
         let keys: Vec<usize> = (0..width - 1).collect();
         Ok((!rows.is_empty()).then(|| Position { track: rows.value(0, width - 1), key: rows.key(0, &keys) }))
@@ -307,7 +240,7 @@ impl Source for SqliteSource {
             return Err(self.told(Fault::Cut("the consistent read is over".to_owned()), Some(plan.replica)));
         }
         // What the rest of a statement may need, next to the keys that are looked up.
-        let bounds = self.link.limits();
+        let bounds = self.link.bounds();
         for pass in Query::new(plan.replica, bounds)?.range(&plan.range, bounds.values - 8)? {
             self.pass(plan.replica, &pass, sink).await?;
         }

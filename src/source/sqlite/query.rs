@@ -3,12 +3,12 @@
 use super::link::Bounds;
 use super::sql::{Sql, parameter, quote};
 use super::track::Track;
-use super::value::tagged;
 use crate::batch::{Key, Position, Value};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::{self, SqliteType};
 use crate::replica::Replica;
-use crate::schema::{Relation, SourceType};
+use crate::schema::SourceType;
+use crate::source::advice::unindexed_track;
 use crate::source::{Range, TrackPart};
 
 /// What becomes of a value that was read.
@@ -20,17 +20,11 @@ pub struct Cell {
     pub key: Option<String>,
 }
 
-struct Output {
-    expression: Sql,
-    /// Whether it is an integer of few digits, which arrives as it is everywhere.
-    is_flag: bool,
-}
-
 /// Rows that are read in one order, page after page.
 pub struct Pass {
     /// What becomes of the values of a row.
     pub cells: Vec<Cell>,
-    outputs: Vec<Output>,
+    outputs: Vec<Sql>,
     relation: String,
     /// Where the first page begins; where the others begin lies behind it.
     start: Option<Sql>,
@@ -51,10 +45,10 @@ pub enum Mark {
 }
 
 impl Pass {
-    /// The SELECT of at most `limit` rows from `mark` on; `exact` says whether values need no help to arrive as they are.
-    pub fn page(&self, mark: &Mark, limit: usize, exact: bool) -> Sql {
+    /// The SELECT of at most `limit` rows from `mark` on.
+    pub fn page(&self, mark: &Mark, limit: usize) -> Sql {
         let outputs = self.outputs.iter().enumerate();
-        let outputs = outputs.map(|(index, output)| output.expression.clone().text(&format!(" AS c{index}")));
+        let outputs = outputs.map(|(index, output)| output.clone().text(&format!(" AS c{index}")));
         let start = match mark {
             Mark::After(values) => {
                 let order = self.order.iter().map(|(expression, _)| expression.clone()).zip(values).collect::<Vec<_>>();
@@ -72,17 +66,7 @@ impl Pass {
             order => order.iter().map(|(expression, _)| expression.clone()).collect(),
         };
         let offset = if let Mark::Rows(rows) = mark { format!(" OFFSET {rows}") } else { String::new() };
-        let sql = sql.text(&format!(" ORDER BY {} LIMIT {limit}{offset}", order.join(", ")));
-        if exact {
-            return sql;
-        }
-        // By short names, which are written many times: statements have a limit too. One SELECT from another with an order
-        // keeps that order.
-        let outputs = self.outputs.iter().enumerate().map(|(index, output)| {
-            let name = format!("c{index}");
-            if output.is_flag { name } else { format!("{} AS {name}", tagged(&name).text) }
-        });
-        Sql::plain(format!("SELECT {} FROM (", outputs.collect::<Vec<_>>().join(", "))).then(sql).text(")")
+        sql.text(&format!(" ORDER BY {} LIMIT {limit}{offset}", order.join(", ")))
     }
 
     /// The cells that say where the page after a row begins; none when pages are counted.
@@ -167,7 +151,7 @@ impl<'a> Query<'a> {
                 let advance: Vec<Sql> = ahead.clone().into_iter().chain([Sql::plain(track.not_in_future())]).collect();
                 let width = pass.outputs.len();
                 pass.output(Sql::plain(track.expression.clone()), Cell::default());
-                pass.flag(Sql::plain("((").then(Sql::join(advance, ") AND (")).text(")) IS TRUE"));
+                pass.output(Sql::plain("((").then(Sql::join(advance, ") AND (")).text(")) IS TRUE"), Cell::default());
                 pass.order.insert(0, (track.expression.clone(), width));
                 match (part, ahead) {
                     (TrackPart::Behind, None) => return Ok(Vec::new()),
@@ -184,7 +168,7 @@ impl<'a> Query<'a> {
             Range::Keys => vec![self.keys()],
             Range::KeysWithoutTrack { .. } => {
                 let mut pass = self.keys();
-                pass.flag(Sql::plain("0"));
+                pass.output(Sql::plain("0"), Cell::default());
                 pass.conditions.push(Sql::plain(format!("{} IS NULL", self.tracked()?.expression)));
                 vec![pass]
             }
@@ -197,7 +181,7 @@ impl<'a> Query<'a> {
 
     /// The SELECT of the greatest (track value, key) that doesn't lie in the future, and its width; `None` when nothing is
     /// tracked.
-    pub fn high_water(&self, exact: bool) -> Option<(Sql, usize)> {
+    pub fn high_water(&self) -> Option<(Sql, usize)> {
         let track = self.track.as_ref()?;
         let mut pass = self.keys();
         let width = pass.outputs.len();
@@ -208,7 +192,7 @@ impl<'a> Query<'a> {
         for (expression, _) in &mut pass.order {
             expression.push_str(" DESC");
         }
-        Some((pass.page(&Mark::Start, 1, exact), width + 1))
+        Some((pass.page(&Mark::Start, 1), width + 1))
     }
 
     fn tracked(&self) -> Result<&Track> {
@@ -295,13 +279,8 @@ impl<'a> Query<'a> {
 
 impl Pass {
     fn output(&mut self, expression: Sql, cell: Cell) {
-        self.outputs.push(Output { expression, is_flag: false });
+        self.outputs.push(expression);
         self.cells.push(cell);
-    }
-
-    fn flag(&mut self, condition: Sql) {
-        self.outputs.push(Output { expression: condition, is_flag: true });
-        self.cells.push(Cell::default());
     }
 }
 
@@ -315,18 +294,12 @@ fn compared(values: &[(String, &Value)], operator: &str) -> Sql {
 /// The index that makes finding `replica`'s changes fast, when it lacks one and is large.
 pub fn missing_index(replica: &Replica) -> Option<String> {
     let source = &replica.source;
-    let columns: Vec<_> =
-        replica.track_columns().into_iter().map(|index| &source.columns[replica.columns[index].source].name).collect();
-    // An index of several columns serves none of them when any may count.
-    let &[tracked] = columns.as_slice() else { return None };
-    let indexed = source.indexes.iter().any(|index| index.first() == Some(tracked));
-    if indexed || !source.is_large() || source.relation == Relation::View {
-        return None;
-    }
+    let tracked = unindexed_track(replica)?;
     let key = replica.key.iter().map(|index| &source.columns[replica.columns[*index].source]);
     // The number of a row is part of every index.
-    let key = key.filter(|column| column.name != *tracked && column.declared != "INTEGER").map(|column| &column.name);
-    let parts: Vec<_> = std::iter::once(tracked).chain(key).map(|name| quote(name)).collect();
+    let key =
+        key.filter(|column| column.name != *tracked && column.declared != "INTEGER").map(|column| column.name.as_str());
+    let parts: Vec<_> = std::iter::once(tracked).chain(key).map(quote).collect();
     let name = format!("{}_{tracked}", source.name.name);
     Some(format!("CREATE INDEX {} ON {} ({})", quote(&name), quote(&source.name.name), parts.join(", ")))
 }

@@ -86,24 +86,12 @@ impl Link for StarbasedbLink {
         &self.endpoint.peer
     }
 
-    fn is_exact(&self) -> bool {
-        false
-    }
-
-    fn limits(&self) -> Bounds {
+    fn bounds(&self) -> Bounds {
         Bounds::CLOUDFLARE
     }
 
-    async fn begin(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-
     async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault> {
-        let answer = self.endpoint.post(body(sql)).await?;
+        let answer = self.endpoint.post(body(&value::kept(sql, rows.width()))).await?;
         read(&answer, &self.endpoint.peer, rows)
     }
-
-    async fn end(&mut self) {}
-
-    async fn close(self: Box<Self>) {}
 }

@@ -149,7 +149,7 @@ impl TursoLink {
             };
         }
         if has(&["SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "timed out", "TIMEOUT"]) || status >= Some(500) {
-            return Fault::Busy(one_line(&text));
+            return Fault::Busy(http::one_line(&text));
         }
         if has(&["json error"]) && has(&["f64"]) {
             return Fault::Refused(
@@ -161,12 +161,8 @@ impl TursoLink {
         if has(&["http error", "json error", "prematurely", "unexpected response", "error reading a body"]) {
             return Fault::Cut(format!("the connection to {} broke before its answer was complete", self.peer));
         }
-        Fault::Refused(one_line(&text))
+        Fault::Refused(http::one_line(&text))
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().take(300).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }
 
 #[async_trait]
@@ -175,16 +171,8 @@ impl Link for TursoLink {
         &self.peer
     }
 
-    fn is_exact(&self) -> bool {
-        true
-    }
-
-    fn limits(&self) -> Bounds {
+    fn bounds(&self) -> Bounds {
         BOUNDS
-    }
-
-    async fn begin(&mut self) -> Result<(), Fault> {
-        Ok(())
     }
 
     async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault> {

@@ -12,8 +12,8 @@ use crate::batch::Batch;
 /// `expression` in a form that JSON keeps: integers that a double holds and doubles that are no integers as numbers, everything
 /// else as text that begins with a letter for its storage class. A blob goes as its digits. Doubles go as numbers because
 /// JavaScript writes all their digits, which SQLite does not.
-pub fn tagged(expression: &str) -> Sql {
-    Sql::plain(format!(
+fn tagged(expression: &str) -> String {
+    format!(
         "CASE typeof({expression}) WHEN 'text' THEN 't'||{expression} \
          WHEN 'integer' THEN CASE WHEN {expression} BETWEEN -9007199254740991 AND 9007199254740991 THEN {expression} \
          ELSE 'i'||{expression} END \
@@ -21,7 +21,16 @@ pub fn tagged(expression: &str) -> Sql {
          THEN 'r'||CAST({expression} AS INTEGER) WHEN {expression} > 1.7976931348623157e308 THEN 'rinf' \
          WHEN {expression} < -1.7976931348623157e308 THEN 'r-inf' ELSE {expression} END \
          WHEN 'blob' THEN 'b'||hex({expression}) END"
-    ))
+    )
+}
+
+/// `sql`, whose `width` columns are called `c0` and so on, with its values as [`tagged`] writes them. They are named shortly,
+/// because each name is written many times and statements have a limit too. One SELECT from another with an order keeps that
+/// order.
+pub fn kept(sql: &Sql, width: usize) -> Sql {
+    let outputs: Vec<String> =
+        (0..width).map(|index| format!("{} AS c{index}", tagged(&format!("c{index}")))).collect();
+    Sql::plain(format!("SELECT {} FROM (", outputs.join(", "))).then(sql.clone()).text(")")
 }
 
 /// The integers that [`tagged`] sends as numbers lie between this and its negative; larger numbers are doubles.
@@ -212,7 +221,7 @@ mod tests {
             ("x''", Value::Blob(Vec::new())),
             ("x'00ff10'", Value::Blob(vec![0, 255, 16])),
         ] {
-            let sql = format!("SELECT {}", tagged(&format!("({expression})")).text);
+            let sql = format!("SELECT {}", tagged(&format!("({expression})")));
             let sent = json(connection.query_row(&sql, [], |row| row.get(0)).unwrap());
             let batch = parsed(&format!("[[{sent}]]"), 1).unwrap();
             assert_eq!(batch.value(0, 0), expected, "{expression} as {sent}");
@@ -222,7 +231,7 @@ mod tests {
     #[test]
     fn doubles_survive_to_the_last_bit() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        let mut statement = connection.prepare(&format!("SELECT {} FROM (SELECT ?1 AS x)", tagged("x").text)).unwrap();
+        let mut statement = connection.prepare(&format!("SELECT {} FROM (SELECT ?1 AS x)", tagged("x"))).unwrap();
         for _ in 0..20_000 {
             let value = f64::from_bits(fastrand::u64(..));
             if !value.is_finite() || value == 0.0 {
