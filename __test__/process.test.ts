@@ -33,7 +33,13 @@ onEveryServer((world) => {
   test('killed in the middle of a load', async () => {
     await world.items(2000);
     const gate = await Gate.shut(world);
-    const child = new Child(`${pluginOf(gated(2000, true))}.triggerSync();`);
+    const child = new Child(
+      `const plugin = ${pluginOf(gated(2000, true))};
+       plugin.once('progress', () => tell('loading'));
+       plugin.triggerSync();`,
+    );
+    // The server is at the gate long before the first rows are written: they fit into the buffers between.
+    await child.line();
     await gate.reached();
     child.process.kill('SIGKILL');
     expect(await child.ended).toMatchObject({ code: null, signal: 'SIGKILL' });
