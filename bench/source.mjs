@@ -11,6 +11,15 @@
  *   an object from the columns' names to arrays: how the source gets the value, then the storage classes in SQLite
  * - `read(form)`, what a copy in that form must hold now: arrays of rows in the key's order, each an array of text or null
  * - `change(round)`, which updates {@link CHANGED} rows all over the table, others each round, and adds as many
+ *
+ * A source that foreign tools can read also gives
+ *
+ * - `columns`, an object from the columns' names to their kinds, which kinds.mjs knows; the key is the first
+ * - `count()`, how many rows there are now
+ * - `track`, the column that tells which rows are newer, or null: then there are no changes to sync
+ * - `remove(round)`, which deletes about {@link CHANGED} rows all over the table, others each round
+ *
+ * and one with more than the mixed table has `tables`, objects with their `rows` by their names; `connect` is then given the name.
  */
 
 import { readdirSync } from 'node:fs';
@@ -30,7 +39,7 @@ export async function sourceNamed(name) {
 }
 
 /** Starts the server of a source, fills its table with `rows` rows, and gives what the source's module does. */
-export async function startSource({ name, kind, connect }, rows) {
+export async function startSource({ name, kind, connect }, rows, table) {
   const { servers, stop } = await startServers({ only: [kind], all: false });
   const [{ url, version }] = servers;
   let source;
@@ -39,7 +48,7 @@ export async function startSource({ name, kind, connect }, rows) {
     await stop();
   };
   try {
-    source = await connect(url);
+    source = await connect(url, table);
     await source.fill(rows);
   } catch (error) {
     await end();

@@ -237,6 +237,12 @@ impl Batch {
         }
     }
 
+    /// What row `row` holds in column `column`; `None` where there is no such row or column.
+    pub fn get(&self, row: usize, column: usize) -> Option<ValueRef<'_>> {
+        let cell = self.cells.get(row * self.width..)?.get(..self.width)?.get(column)?;
+        Some(self.resolve(*cell))
+    }
+
     /// A copy of the value in row `row`, column `column`.
     pub fn value(&self, row: usize, column: usize) -> Value {
         match self.resolve(self.row(row)[column]) {

@@ -1,23 +1,18 @@
-/** `node ours.mjs URL FILE [--stay]`: this package, as its README shows it. */
+/** `node ours.mjs URL FILE [--options JSON] [--stay]`: this package. */
 
-import { DataSyncPlugin } from '../../index.mjs';
+import { parseArgs } from 'node:util';
+import { pluginFor } from './plugin.mjs';
 import { stay } from './stay.mjs';
 
-const [url, file, mode] = process.argv.slice(2);
-
-const source = {
-  'postgres:': { type: 'postgresql', url },
-  'mysql:': { type: 'mysql', url },
-  'mongodb:': { type: 'mongodb', uri: url },
-}[new URL(url).protocol];
-
-const plugin = new DataSyncPlugin({
-  source,
-  database: file,
-  tables: ['events'],
-  track_column: 'updated_at',
-  log_level: 'error',
+const {
+  positionals: [url, file],
+  values: { options, stay: stays },
+} = parseArgs({
+  allowPositionals: true,
+  options: { options: { type: 'string', default: '{}' }, stay: { type: 'boolean', default: false } },
 });
+
+const plugin = pluginFor(url, file, JSON.parse(options));
 
 const sync = async () => {
   const { rowsInserted, rowsUpdated } = await plugin.triggerSync();
@@ -25,5 +20,5 @@ const sync = async () => {
 };
 
 await sync();
-if (mode === '--stay') await stay(sync);
+if (stays) await stay(sync);
 await plugin.stop();

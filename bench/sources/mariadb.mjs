@@ -8,6 +8,21 @@ const require = createRequire(import.meta.url);
 
 const TABLE = readFileSync(new URL('mariadb.sql', import.meta.url), 'utf8');
 
+/** The columns, and what kind each is. */
+const COLUMNS = {
+  id: 'integer',
+  quantity: 'integer',
+  title: 'text',
+  body: 'text',
+  price: 'numeric',
+  active: 'integer',
+  details: 'json',
+  reference: 'text',
+  note: 'text',
+  created_at: 'timestamp',
+  updated_at: 'timestamp',
+};
+
 const TIME = (name) => `date_format(${name}, '%Y-%m-%dT%H:%i:%s.%fZ')`;
 
 const OURS = {
@@ -37,13 +52,28 @@ export async function connect(server) {
   const { createConnection } = require('mysql2/promise');
   const client = await createConnection({ uri: server, multipleStatements: true });
   const url = new URL('bench', server).href;
+  let count = 0;
   return {
     url,
     key: 'id',
+    columns: COLUMNS,
+    track: 'updated_at',
     forms: FORMS,
-    fill: (count) => fill(client, count),
+    count: () => count,
+    fill: async (rows) => {
+      await fill(client, rows);
+      count = rows;
+    },
     read: (form) => read(url, FORMS[form]),
-    change: (round) => change(client, round),
+    change: async (round) => {
+      await change(client, round);
+      count += CHANGED;
+    },
+    remove: async (round) => {
+      count -= (
+        await client.query(`DELETE events FROM events JOIN (${PICKED}) AS picked USING (id)`, [count, round])
+      )[0].affectedRows;
+    },
     close: () => client.end(),
   };
 }
@@ -75,11 +105,14 @@ async function* read(url, form) {
   }
 }
 
+/** The keys of {@link CHANGED} rows all over the table. */
+const PICKED = `SELECT (seq * ?) DIV ${CHANGED} + ? AS id FROM seq_1_to_${CHANGED - 1} UNION SELECT 1`;
+
 async function change(client, round) {
   const [[{ last }]] = await client.query('SELECT max(id) AS last FROM events');
   await client.query('START TRANSACTION');
   await client.query(
-    `UPDATE events JOIN (SELECT (seq * ?) DIV ${CHANGED} + ? AS id FROM seq_1_to_${CHANGED - 1} UNION SELECT 1) AS picked USING (id)
+    `UPDATE events JOIN (${PICKED}) AS picked USING (id)
      SET price = price + 1, quantity = quantity + 1, updated_at = sysdate(6)`,
     [last - round, round],
   );

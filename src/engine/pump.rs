@@ -20,7 +20,7 @@ pub struct Rows {
     pub advance: Advance,
 }
 
-/// What a committed batch moves.
+/// What committed batches move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
     /// Nothing.
@@ -77,14 +77,17 @@ impl Run<'_> {
         };
         let write = async move {
             loop {
-                let Some(batch) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
+                let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
                 let mut next = state.clone();
-                advance(work, rows.advance, &batch, &mut next);
-                let read = batch.rows() as u64;
-                progress.stats.bytes_read += batch.payload();
-                let (changes, batch) = target.write(&work.replica, rows.write, rows.stage, batch, &next).await?;
+                let mut read = 0;
+                for batch in &batches {
+                    advance(work, rows.advance, batch, &mut next);
+                    read += batch.rows() as u64;
+                    progress.stats.bytes_read += batch.payload();
+                }
+                let (changes, batches) = target.write(&work.replica, rows.write, rows.stage, batches, &next).await?;
                 *state = next;
-                incoming.recycle(batch);
+                incoming.recycle(batches);
                 progress.stats.rows_read += read;
                 progress.commits += 1;
                 // Rows aside count when they are swapped in.
@@ -109,8 +112,8 @@ impl Run<'_> {
         };
         let write = async move {
             loop {
-                let Some(batch) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
-                incoming.recycle(target.stage(&work.replica, batch).await?);
+                let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
+                incoming.recycle(target.stage(&work.replica, batches).await?);
             }
         };
         both(read, write).await

@@ -4,7 +4,7 @@ use crate::batch::Key;
 use crate::config::Deletes;
 use crate::error::Result;
 use crate::source::Range;
-use crate::target::{Lane, Removal};
+use crate::target::{KeyDifference, Lane, Removal};
 
 use super::pump::{Advance, Rows};
 use super::run::Run;
@@ -29,6 +29,13 @@ impl Run<'_> {
         self.look_up(work, Lane::WithoutTrack, progress).await
     }
 
+    /// Compares all keys and fetches the rows that the target lacks.
+    pub async fn fetch_missing(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        self.target.begin_stage(&work.replica).await?;
+        self.pump_keys(work, Range::Keys).await?;
+        self.look_up(work, Lane::All, progress).await
+    }
+
     /// Compares all keys, removes what left the source, and fetches what the target lacks.
     pub async fn reconcile(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
         if work.plan.deletes == Deletes::None {
@@ -36,19 +43,26 @@ impl Run<'_> {
         }
         self.target.begin_stage(&work.replica).await?;
         self.pump_keys(work, Range::Keys).await?;
-        self.remove_unstaged(work, Some(self.options.delete_limit), progress).await?;
-        self.look_up(work, Lane::All, progress).await?;
+        let difference = self.remove_unstaged(work, Some(self.options.delete_limit), progress).await?;
+        if difference.staged > difference.present - difference.extra {
+            self.look_up(work, Lane::All, progress).await?;
+        }
         let saved = self.target.save(&work.replica, state(progress)?).await?;
         progress.state = Some(saved);
         Ok(())
     }
 
-    /// Removes the target's rows whose key was not staged, unless they are more than `limit` allows. To be called only
-    /// after a scan that was complete.
-    pub async fn remove_unstaged(&mut self, work: &Work, limit: Option<f64>, progress: &mut Progress) -> Result<()> {
+    /// Removes the target's rows whose key was not staged, unless they are more than `limit` allows, and says how the keys
+    /// differed before. To be called only after a scan that was complete.
+    pub async fn remove_unstaged(
+        &mut self,
+        work: &Work,
+        limit: Option<f64>,
+        progress: &mut Progress,
+    ) -> Result<KeyDifference> {
         let difference = self.target.compare(&work.replica, Lane::All).await?;
         if difference.extra == 0 {
-            return Ok(());
+            return Ok(difference);
         }
         if let Some(limit) = limit {
             check_delete_limit(work, difference.extra, difference.present, limit)?;
@@ -56,7 +70,7 @@ impl Run<'_> {
         let removal = if work.plan.deletes == Deletes::Soft { Removal::Mark } else { Removal::Delete };
         let changes = self.target.remove_unstaged(&work.replica, removal, state(progress)?).await?;
         progress.count(changes);
-        Ok(())
+        Ok(difference)
     }
 
     /// Fetches the rows that a comparison of keys asks for.

@@ -321,8 +321,12 @@ impl Run<'_> {
     /// The first load, from where it stands, in key order; then what changed meanwhile.
     async fn load(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
         let after = state(progress)?.key_position.clone();
+        let resumes = after.is_some();
         let rows = Rows { write: write_of(work), stage: false, advance: Advance::Key };
         self.pump(work, Range::ByKey { after }, rows, progress).await?;
+        if resumes && !self.source.loads_by_key() {
+            self.fetch_missing(work, progress).await?;
+        }
         // A load within one consistent read saw everything at once; what an earlier read loaded may have changed since.
         if progress.loading_since == Some(self.epoch) {
             return self.finish(work, progress).await;

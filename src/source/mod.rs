@@ -39,7 +39,8 @@ pub struct Moment {
 /// (`Table::sees_changes` is false, or no snapshot was saved) every row counts as changed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Range {
-    /// Every row with a key after `after`, in key order, each followed by no hidden cell.
+    /// Every row with a key after `after`, each followed by no hidden cell; in key order where `after` is given or the
+    /// source loads so ([`Source::loads_by_key`]).
     ByKey {
         /// The last key that was committed.
         after: Option<Key>,
@@ -166,6 +167,12 @@ pub trait Source: Send {
     /// `Error::reshaped` when a value doesn't fit the table as it was described; the rows before it are in the sink, and
     /// the consistent read goes on.
     async fn scan(&mut self, plan: &ScanPlan<'_>, sink: &mut BatchSink) -> Result<()>;
+
+    /// Whether a load gives its rows in the key's order. Where it doesn't, a load that goes on where another one was cut
+    /// compares keys at its end: rows before the position may be missing.
+    fn loads_by_key(&self) -> bool {
+        true
+    }
 
     /// What would make reading this table's changes fast, as a statement the user can run; `None` when nothing is
     /// missing.

@@ -8,8 +8,9 @@ use crate::error::{Error, Kind, Result};
 /// A batch is sent when its rows take this much memory, however few they are.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Batches on their way; with the one being filled and the one being written it bounds a table's memory.
-const IN_FLIGHT: usize = 2;
+/// Batches on their way. With the one being filled and as many being written it bounds a table's memory. Those that have
+/// gathered while the last ones were written go into one transaction, so neither side waits for the other batch by batch.
+const IN_FLIGHT: usize = 4;
 
 /// Where a source puts rows.
 pub struct BatchSink {
@@ -28,7 +29,7 @@ pub struct Incoming {
 /// A connected pair; batches hold at most `limit` rows of `width` cells.
 pub fn channel(width: usize, limit: usize) -> (BatchSink, Incoming) {
     let (full, incoming) = mpsc::channel(IN_FLIGHT);
-    let (spare, recycled) = mpsc::channel(IN_FLIGHT + 2);
+    let (spare, recycled) = mpsc::channel(2 * IN_FLIGHT);
     let sink = BatchSink { full, spare: recycled, batch: Batch::new(width), limit };
     (sink, Incoming { full: incoming, spare })
 }
@@ -66,14 +67,18 @@ impl BatchSink {
 }
 
 impl Incoming {
-    /// The next batch; `None` when the source's end of the channel is gone.
-    pub async fn next(&mut self) -> Option<Batch> {
-        self.full.recv().await
+    /// The next batches, as many as are there; `None` when the source's end of the channel is gone.
+    pub async fn next(&mut self) -> Option<Vec<Batch>> {
+        let mut batches = Vec::with_capacity(IN_FLIGHT);
+        let count = self.full.recv_many(&mut batches, IN_FLIGHT).await;
+        (count > 0).then_some(batches)
     }
 
-    /// Gives a batch's buffers back to the source.
-    pub fn recycle(&self, batch: Batch) {
-        // A full channel only means that there are enough spare buffers.
-        let _ = self.spare.try_send(batch);
+    /// Gives the batches' buffers back to the source.
+    pub fn recycle(&self, batches: Vec<Batch>) {
+        for batch in batches {
+            // A full channel only means that there are enough spare buffers.
+            let _ = self.spare.try_send(batch);
+        }
     }
 }

@@ -130,16 +130,16 @@ pub trait Target: Send + Sync {
     /// Runs `steps` and stores `state`.
     async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()>;
 
-    /// Writes the rows of `batch` (its cells beyond the replica's columns are ignored) and `state`. With `stage`, the
-    /// rows' keys are staged too. Gives the batch back for recycling.
+    /// Writes the rows of `batches` (cells beyond the replica's columns are ignored) and `state`. With `stage`, the
+    /// rows' keys are staged too. Gives the batches back for recycling.
     async fn write(
         &self,
         replica: &Arc<Replica>,
         write: Write,
         stage: bool,
-        batch: Batch,
+        batches: Vec<Batch>,
         state: &TableState,
-    ) -> Result<(Changes, Batch)>;
+    ) -> Result<(Changes, Vec<Batch>)>;
 
     /// Stores `state` alone and gives it back with the target's own counts filled in.
     async fn save(&self, replica: &Arc<Replica>, state: &TableState) -> Result<TableState>;
@@ -147,8 +147,8 @@ pub trait Target: Send + Sync {
     /// Empties the stage of keys for `replica`'s table.
     async fn begin_stage(&self, replica: &Arc<Replica>) -> Result<()>;
 
-    /// Stages the keys in `batch`: rows of key cells, optionally followed by one cell that is 1 for a changed row.
-    async fn stage(&self, replica: &Arc<Replica>, batch: Batch) -> Result<Batch>;
+    /// Stages the keys in `batches`: rows of key cells, optionally followed by one cell that is 1 for a changed row.
+    async fn stage(&self, replica: &Arc<Replica>, batches: Vec<Batch>) -> Result<Vec<Batch>>;
 
     /// Compares the staged keys with the target's.
     async fn compare(&self, replica: &Arc<Replica>, lane: Lane) -> Result<KeyDifference>;

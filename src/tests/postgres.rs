@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use super::support::{self, LIMITS, TestDatabase, describe, replica, rows};
-use crate::batch::{Position, Value};
+use crate::batch::{Batch, Position, Value};
 use crate::config::{Secret, ServerAddress, ServerConfig, SourceConfig};
 use crate::error::{Error, Kind};
 use crate::replica::Replica;
@@ -489,7 +489,7 @@ async fn a_read_that_is_given_up_leaves_a_source_that_works() {
             let scan = source.scan(&plan, &mut sink);
             tokio::select! {
                 _ = scan => panic!("nobody took the rows"),
-                batch = incoming.next() => assert_eq!(batch.unwrap().rows(), 10),
+                batches = incoming.next() => assert_eq!(batches.unwrap()[0].rows(), 10),
             }
         }
         drop(incoming);
@@ -514,8 +514,8 @@ async fn a_slow_answer_ends_and_a_slow_reader_does_not() {
         let slow = async {
             tokio::time::sleep(Duration::from_millis(600)).await;
             let mut count = 0;
-            while let Some(batch) = incoming.next().await {
-                count += batch.rows();
+            while let Some(batches) = incoming.next().await {
+                count += batches.iter().map(Batch::rows).sum::<usize>();
             }
             count
         };

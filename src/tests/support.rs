@@ -180,10 +180,12 @@ pub async fn describe(source: &mut dyn Source, name: &str) -> Table {
 
 async fn drain(mut incoming: Incoming) -> Vec<Vec<Value>> {
     let mut rows = Vec::new();
-    while let Some(batch) = incoming.next().await {
-        let all: Vec<_> = (0..batch.width()).collect();
-        rows.extend((0..batch.rows()).map(|row| batch.key(row, &all)));
-        incoming.recycle(batch);
+    while let Some(batches) = incoming.next().await {
+        for batch in &batches {
+            let all: Vec<_> = (0..batch.width()).collect();
+            rows.extend((0..batch.rows()).map(|row| batch.key(row, &all)));
+        }
+        incoming.recycle(batches);
     }
     rows
 }

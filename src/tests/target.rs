@@ -151,10 +151,14 @@ fn state(replica: &Replica) -> TableState {
     }
 }
 
-fn batch(rows: &[&[Value]]) -> Batch {
-    let mut batch = Batch::new(rows.first().map_or(1, |row| row.len()));
-    rows.iter().flat_map(|row| row.iter()).for_each(|value| batch.push_value(value));
-    batch
+/// Batches of two rows.
+fn batch(rows: &[&[Value]]) -> Vec<Batch> {
+    let fill = |rows: &[&[Value]]| {
+        let mut batch = Batch::new(rows.first().map_or(1, |row| row.len()));
+        rows.iter().flat_map(|row| row.iter()).for_each(|value| batch.push_value(value));
+        batch
+    };
+    rows.chunks(2).map(fill).collect()
 }
 
 fn i(value: i64) -> Value {
@@ -722,8 +726,9 @@ async fn a_million_rows() {
     let f = Fixture::created(&r).await;
     for round in ["insert", "equal"] {
         let began = Instant::now();
-        let mut rows = Batch::new(5);
+        let mut batches = vec![Batch::new(5)];
         for start in (0..1_000_000).step_by(1000) {
+            let rows = &mut batches[0];
             rows.reset(5);
             for id in start..start + 1000 {
                 rows.push_int(id);
@@ -732,16 +737,16 @@ async fn a_million_rows() {
                 rows.push_text(b"a note of some length, as notes are");
                 rows.push_text(b"2026-01-01T00:00:00.000000Z");
             }
-            rows = f.target.write(&r, Write::Upsert, false, rows, &state(&r)).await.unwrap().1;
+            batches = f.target.write(&r, Write::Upsert, false, batches, &state(&r)).await.unwrap().1;
         }
         println!("{round}: {:?}", began.elapsed());
     }
     let began = Instant::now();
     f.target.begin_stage(&r).await.unwrap();
-    let mut keys = Batch::new(1);
+    let mut keys = vec![Batch::new(1)];
     for start in (0..1_000_000).step_by(1000) {
-        keys.reset(1);
-        (start..start + 1000).for_each(|id| keys.push_int(id));
+        keys[0].reset(1);
+        (start..start + 1000).for_each(|id| keys[0].push_int(id));
         keys = f.target.stage(&r, keys).await.unwrap();
     }
     let difference = f.target.compare(&r, Lane::All).await.unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -90,8 +91,10 @@ impl World {
         let cancel = CancellationToken::new();
         let token = cancel.clone();
         *self.recorder.hook.lock().unwrap() = Some(Box::new(move |event| {
-            if when(event) {
+            if when(event) && !token.is_cancelled() {
                 token.cancel();
+                // This holds the run until the word has gone round; a small table would be finished before.
+                std::thread::sleep(Duration::from_millis(50));
             }
         }));
         let outcome = self.sync.sync(None, cancel).await;

@@ -25,6 +25,41 @@ pub fn describe(schema: &str, name: &str) -> String {
     )
 }
 
+/// What tells whether a plain table is still what [`describe`] said: the versions of the catalog's rows about it, as one
+/// text. No row where that isn't the whole story: for partitions, views, and columns of domains, which change elsewhere.
+///
+/// Asking for this takes the server a tenth of the time that describing the table does.
+pub fn version(schema: &str, name: &str) -> String {
+    format!(
+        "SELECT pg_catalog.concat_ws(',', c.oid, c.xmin, c.reltuples, (SELECT pg_catalog.string_agg(\
+         pg_catalog.concat_ws(':', a.attnum, a.xmin, t.xmin, t.typtype), ',' ORDER BY a.attnum) \
+         FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+         WHERE a.attrelid = c.oid AND a.attnum > 0), (SELECT pg_catalog.string_agg(\
+         pg_catalog.concat_ws(':', i.indexrelid, i.xmin, x.xmin, i.indisvalid), ',' ORDER BY i.indexrelid) \
+         FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid \
+         WHERE i.indrelid = c.oid), (SELECT pg_catalog.string_agg(k.xmin::text, ',' ORDER BY k.oid) \
+         FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid)) \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = {} AND c.relname = {} AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem \
+         WHERE a.attrelid = c.oid AND a.attnum > 0 AND 'd' IN (t.typtype, e.typtype))",
+        string(schema),
+        string(name),
+    )
+}
+
+/// How far the rows of a plain table are stored in the order of a column, from -1 to 1, as text; no row where statistics
+/// don't say.
+pub fn correlation(schema: &str, table: &str, column: &str) -> String {
+    format!(
+        "SELECT s.correlation::text FROM pg_catalog.pg_stats s \
+         WHERE s.schemaname = {} AND s.tablename = {} AND s.attname = {} AND NOT s.inherited AND s.correlation IS NOT NULL",
+        string(schema),
+        string(table),
+        string(column),
+    )
+}
+
 // By `pg_inherits`, not by `pg_partition_tree`: that would lock every partition until the transaction ends.
 const DESCRIBE: &str = "
 , part(oid) AS (

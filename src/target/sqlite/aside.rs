@@ -43,6 +43,7 @@ impl Database {
 
     fn try_swap_aside(&mut self, replica: &Replica, state: &TableState) -> Result<(Changes, Vec<String>), Failure> {
         self.ready()?;
+        self.behind = true;
         // Views and triggers that name the table go on naming it, instead of being checked while it is gone.
         self.conn.pragma_update(None, "legacy_alter_table", true)?;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -116,7 +116,8 @@ fn keep_log(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
-fn opening(path: &Path, error: rusqlite::Error) -> Error {
+/// Why `path` can't be opened.
+pub(super) fn opening(path: &Path, error: rusqlite::Error) -> Error {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::NotADatabase => {
             cannot_open(path).because(format!("{}: name a SQLite file, or one that isn't there yet", cause(&error)))

@@ -8,6 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::connection::{self, identity};
 use super::ddl;
 use super::failure::Failure;
+use super::feed::Feed;
 use super::state::{self, Rows};
 use super::write::{Statement, Tally};
 use crate::error::{Error, Kind, Result};
@@ -17,6 +18,8 @@ use crate::target::{Ddl, Existing, TablePhase, TableState};
 /// The open database.
 pub(super) struct Database {
     pub(super) conn: Connection,
+    /// The batches that statements read.
+    pub(super) feed: Feed,
     path: PathBuf,
     identity: Option<(u64, u64)>,
     /// The write-ahead log's path, and which file it was when the database was made ready.
@@ -29,6 +32,10 @@ pub(super) struct Database {
     pub(super) statement: Option<Statement>,
     /// The target's table whose keys are staged.
     pub(super) staged: Option<String>,
+    /// Whether the keys that the stage lacks are listed.
+    pub(super) compared: bool,
+    /// Whether anything but the state was written since the last checkpoint.
+    pub(super) behind: bool,
 }
 
 impl Database {
@@ -36,8 +43,10 @@ impl Database {
         let conn = connection::open(path)?;
         let mut log = connection::resolve(path)?.into_os_string();
         log.push("-wal");
+        let feed = Feed::new(&conn).map_err(|error| connection::opening(path, error))?;
         Ok(Self {
             conn,
+            feed,
             path: path.to_owned(),
             identity: identity(path),
             log: (log.into(), None),
@@ -45,6 +54,8 @@ impl Database {
             tally: Arc::default(),
             statement: None,
             staged: None,
+            compared: false,
+            behind: false,
         })
     }
 
@@ -58,8 +69,14 @@ impl Database {
         self.log.1.is_some() && self.log.1 != identity(&self.log.0) && self.in_place()
     }
 
+    /// Whether rows were written that may not be in the file itself yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
     /// Moves the write-ahead log into the file, as far as readers let it: closing alone leaves it.
-    pub(super) fn checkpoint(&self, mode: &str) {
+    pub(super) fn checkpoint(&mut self, mode: &str) {
+        self.behind = false;
         if !self.lost_its_log() {
             // What can't be done now, because a reader is in the way, is done the next time.
             let _ = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
@@ -116,6 +133,7 @@ impl Database {
     ) -> Result<(), Failure> {
         ddl::check_width(replica)?;
         self.ready()?;
+        self.behind = true;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for step in steps {
             ddl::run(&tx, replica, step)?;
@@ -179,7 +197,6 @@ impl Database {
         run().map_err(|failure: Failure| failure.within("Failed to save the sync state".to_owned()))?;
         // Keys that stay only take room in a temporary file.
         let _ = self.drop_stage();
-        self.checkpoint("PASSIVE");
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod connection;
 mod database;
 mod ddl;
 mod failure;
+mod feed;
 mod lock;
 mod stage;
 mod state;
@@ -115,14 +116,14 @@ impl Target for SqliteTarget {
         replica: &Arc<Replica>,
         write: Write,
         stage: bool,
-        batch: Batch,
+        mut batches: Vec<Batch>,
         state: &TableState,
-    ) -> Result<(Changes, Batch)> {
+    ) -> Result<(Changes, Vec<Batch>)> {
         let (replica, state) = (Arc::clone(replica), state.clone());
         self.worker
             .call(move |writer| {
-                let changes = writer.commit(|database| database.write(&replica, write, stage, &batch, &state))?;
-                Ok((changes, batch))
+                let changes = writer.commit(|database| database.write(&replica, write, stage, &mut batches, &state))?;
+                Ok((changes, batches))
             })
             .await
     }
@@ -137,9 +138,9 @@ impl Target for SqliteTarget {
         self.worker.call(move |writer| writer.database()?.begin_stage(&replica)).await
     }
 
-    async fn stage(&self, replica: &Arc<Replica>, batch: Batch) -> Result<Batch> {
+    async fn stage(&self, replica: &Arc<Replica>, mut batches: Vec<Batch>) -> Result<Vec<Batch>> {
         let replica = Arc::clone(replica);
-        self.worker.call(move |writer| writer.database()?.stage(&replica, &batch).map(|()| batch)).await
+        self.worker.call(move |writer| writer.database()?.stage(&replica, &mut batches).map(|()| batches)).await
     }
 
     async fn compare(&self, replica: &Arc<Replica>, lane: Lane) -> Result<KeyDifference> {

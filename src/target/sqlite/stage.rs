@@ -8,14 +8,17 @@ use rusqlite::{Connection, ToSql, TransactionBehavior};
 use super::database::{Database, misplaced};
 use super::ddl::{self, DELETED_AT, join, quote};
 use super::failure::Failure;
-use super::state;
-use super::write::bind;
+use super::{feed, state};
 use crate::batch::{Batch, Key, Value};
 use crate::error::Result;
+use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::target::{Changes, KeyDifference, Lane, Removal, TableState};
 
 const STAGE: &str = "temp.tmp_data_sync_stage";
+
+/// The keys that the target has and the stage has not.
+const EXTRA: &str = "temp.tmp_data_sync_extra";
 
 /// The name of a key column in the stage; the target's own could be `changed`.
 fn staged(index: usize) -> String {
@@ -48,40 +51,44 @@ fn unstaged(replica: &Replica) -> String {
     format!("NOT EXISTS (SELECT 1 FROM {STAGE} AS s WHERE {})", same_key(replica))
 }
 
-/// Stages the keys of whole rows.
-pub(super) fn add_rows(conn: &Connection, replica: &Replica, batch: &Batch) -> rusqlite::Result<()> {
-    let mut insert = conn.prepare_cached(&format!(
-        "INSERT INTO {STAGE} ({}) VALUES ({}) ON CONFLICT DO NOTHING",
-        staged_key(replica, ""),
-        vec!["?"; replica.key.len()].join(", ")
-    ))?;
-    for row in 0..batch.rows() {
-        let cells = batch.row(row);
-        bind(&mut insert, batch, replica.key.iter().map(|&column| &cells[column]))?;
-        insert.raw_execute()?;
-    }
-    Ok(())
+/// Lists the keys of the target's lane that were not staged, and counts them.
+fn find_extra(conn: &Connection, replica: &Replica, lane: Lane) -> rusqlite::Result<u64> {
+    let keys = ddl::names("t.", ddl::key(replica));
+    let (table, lane) = (quote(&replica.target), in_lane(replica, lane));
+    conn.execute(&format!("DELETE FROM {EXTRA}"), [])?;
+    let found = conn.execute(
+        &format!("INSERT INTO {EXTRA} SELECT {keys} FROM main.{table} AS t WHERE {lane} AND {}", unstaged(replica)),
+        [],
+    )?;
+    Ok(found as u64)
 }
 
-/// Stages keys that may come with a cell that says whether the row changed.
-fn add_keys(conn: &Connection, replica: &Replica, batch: &Batch) -> rusqlite::Result<()> {
-    let keys = staged_key(replica, "");
-    let width = replica.key.len();
-    let flagged = batch.width() > width;
-    let marks = vec!["?"; width + usize::from(flagged)].join(", ");
-    let mut insert = conn.prepare_cached(&if flagged {
-        format!(
-            "INSERT INTO {STAGE} ({keys}, changed) VALUES ({marks})
-             ON CONFLICT DO UPDATE SET changed = 1 WHERE excluded.changed > changed"
-        )
-    } else {
-        format!("INSERT INTO {STAGE} ({keys}) VALUES ({marks}) ON CONFLICT DO NOTHING")
-    })?;
-    for row in 0..batch.rows() {
-        bind(&mut insert, batch, batch.row(row))?;
-        insert.raw_execute()?;
-    }
-    Ok(())
+/// Stages the keys of the whole rows that are served.
+pub(super) fn add_rows(conn: &Connection, replica: &Replica) -> rusqlite::Result<()> {
+    add(conn, replica, replica.key.iter().copied())
+}
+
+/// Stages keys that are found in these columns of the batches.
+fn add(conn: &Connection, replica: &Replica, columns: impl IntoIterator<Item = usize>) -> rusqlite::Result<()> {
+    let sql = format!(
+        "INSERT OR FAIL INTO {STAGE} ({}) SELECT {} FROM {} WHERE true ON CONFLICT DO NOTHING",
+        staged_key(replica, ""),
+        feed::columns(columns),
+        feed::NAME
+    );
+    conn.prepare_cached(&sql)?.raw_execute().map(drop)
+}
+
+/// Stages keys, each with a cell that says whether the row changed.
+fn add_flagged(conn: &Connection, replica: &Replica) -> rusqlite::Result<()> {
+    let sql = format!(
+        "INSERT OR FAIL INTO {STAGE} ({}, changed) SELECT {} FROM {} WHERE true
+         ON CONFLICT DO UPDATE SET changed = 1 WHERE excluded.changed > changed",
+        staged_key(replica, ""),
+        feed::columns(0..=replica.key.len()),
+        feed::NAME
+    );
+    conn.prepare_cached(&sql)?.raw_execute().map(drop)
 }
 
 /// A value on its own, as a parameter.
@@ -117,15 +124,21 @@ impl Database {
 
     pub(super) fn drop_stage(&mut self) -> rusqlite::Result<()> {
         self.staged = None;
-        self.conn.execute_batch(&format!("DROP TABLE IF EXISTS {STAGE}"))
+        self.compared = false;
+        self.conn.execute_batch(&format!("DROP TABLE IF EXISTS {STAGE}; DROP TABLE IF EXISTS {EXTRA}"))
     }
 
     pub(super) fn begin_stage(&mut self, replica: &Replica) -> Result<()> {
         let columns = join(replica.key.iter().enumerate(), ", ", |(index, &column)| {
             format!("{} {} NOT NULL", staged(index), replica.columns[column].sqlite.name())
         });
+        // A single integer is a rowid, which is found faster than any other key.
+        let is_rowid =
+            matches!(replica.key.as_slice(), [column] if replica.columns[*column].sqlite == SqliteType::Integer);
+        let without = if is_rowid { "" } else { " WITHOUT ROWID" };
         let create = format!(
-            "CREATE TABLE {STAGE} ({columns}, changed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY ({})) WITHOUT ROWID",
+            "CREATE TABLE {STAGE} ({columns}, changed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY ({})){without};
+             CREATE TABLE {EXTRA} ({columns})",
             staged_key(replica, "")
         );
         self.drop_stage()
@@ -135,32 +148,32 @@ impl Database {
         Ok(())
     }
 
-    pub(super) fn stage(&mut self, replica: &Replica, batch: &Batch) -> Result<()> {
+    pub(super) fn stage(&mut self, replica: &Replica, batches: &mut Vec<Batch>) -> Result<()> {
+        let width = replica.key.len();
+        let flagged = batches.first().is_some_and(|batch| batch.width() > width);
         let mut run = || {
             self.expect_stage(replica)?;
             // Deferred: the stage is this connection's own, and the target's file stays free.
             let tx = self.conn.transaction()?;
-            add_keys(&tx, replica, batch)?;
+            self.feed
+                .serve(batches, || if flagged { add_flagged(&tx, replica) } else { add(&tx, replica, 0..width) })?;
             Ok(tx.commit()?)
         };
         run().map_err(|failure: Failure| failure.within(staging(replica)))
     }
 
-    pub(super) fn compare(&self, replica: &Replica, lane: Lane) -> Result<KeyDifference> {
-        let run = || {
+    pub(super) fn compare(&mut self, replica: &Replica, lane: Lane) -> Result<KeyDifference> {
+        let mut run = || {
             self.expect_stage(replica)?;
+            let extra = find_extra(&self.conn, replica, lane)?;
+            self.compared = lane == Lane::All;
             let sql = format!(
-                "SELECT (SELECT count(*) FROM {STAGE}), count(*), coalesce(sum({}), 0) FROM main.{} AS t WHERE {}",
-                unstaged(replica),
+                "SELECT (SELECT count(*) FROM {STAGE}), count(*) FROM main.{} AS t WHERE {}",
                 quote(&replica.target),
                 in_lane(replica, lane)
             );
             Ok(self.conn.query_row(&sql, [], |row| {
-                Ok(KeyDifference {
-                    staged: ddl::unsigned(row.get(0)?),
-                    present: ddl::unsigned(row.get(1)?),
-                    extra: ddl::unsigned(row.get(2)?),
-                })
+                Ok(KeyDifference { staged: ddl::unsigned(row.get(0)?), present: ddl::unsigned(row.get(1)?), extra })
             })?)
         };
         run().map_err(|failure: Failure| failure.within(comparing(replica)))
@@ -237,8 +250,13 @@ impl Database {
     ) -> Result<Changes, Failure> {
         self.ready()?;
         self.expect_stage(replica)?;
+        self.behind = true;
         let table = quote(&replica.target);
-        let rows = format!("WHERE {} AND {}", in_lane(replica, Lane::All), unstaged(replica));
+        if !self.compared {
+            find_extra(&self.conn, replica, Lane::All)?;
+        }
+        let (keys, staged) = (ddl::names("t.", ddl::key(replica)), staged_key(replica, ""));
+        let rows = format!("WHERE ({keys}) IN (SELECT {staged} FROM {EXTRA}) AND {}", in_lane(replica, Lane::All));
         let sql = match removal {
             Removal::Delete => format!("DELETE FROM main.{table} AS t {rows}"),
             Removal::Mark => {

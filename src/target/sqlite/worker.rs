@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use tokio::sync::oneshot;
 
 use super::database::Database;
 use crate::error::{Error, Kind, Result};
+
+/// How long nothing has to come before the time is used to tidy up.
+const QUIET: Duration = Duration::from_millis(500);
 
 type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
@@ -49,6 +53,18 @@ impl Writer {
         }
         self.database = None;
         Err(outcome.err().unwrap_or_else(lost_log))
+    }
+
+    /// The next job. When none comes for a while, what was written is moved into the file itself: that takes as long as
+    /// a small run does, and nobody has to wait for it.
+    fn next(&mut self, queue: &mpsc::Receiver<Job>) -> Option<Job> {
+        if let Some(database) = self.database.as_mut().filter(|database| database.is_behind()) {
+            match queue.recv_timeout(QUIET) {
+                Err(RecvTimeoutError::Timeout) => database.checkpoint("PASSIVE"),
+                job => return job.ok(),
+            }
+        }
+        queue.recv().ok()
     }
 
     /// Lets go of a file that isn't the one at the path any more.
@@ -123,10 +139,10 @@ fn start(path: PathBuf) -> Result<Running> {
         .name("data-sync-target".to_owned())
         .spawn(move || {
             let mut writer = Writer { path, database: None };
-            for job in queue {
+            while let Some(job) = writer.next(&queue) {
                 job(&mut writer);
             }
-            if let Some(database) = &writer.database {
+            if let Some(database) = &mut writer.database {
                 // Nobody waits long for somebody who reads: the next to write finds the log where it is.
                 let _ = database.conn.busy_timeout(Duration::from_millis(100));
                 database.checkpoint("TRUNCATE");

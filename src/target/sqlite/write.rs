@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::hooks::Action;
-use rusqlite::types::{ToSql, ToSqlOutput, ValueRef as Sql};
-use rusqlite::{CachedStatement, Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::database::Database;
 use super::failure::Failure;
 use super::state::{self, Rows};
-use super::{ddl, stage};
-use crate::batch::{Batch, Cell, ValueRef};
+use super::{ddl, feed, stage};
+use crate::batch::Batch;
 use crate::error::Result;
 use crate::mapping::SqliteType;
 use crate::replica::Replica;
@@ -61,43 +60,16 @@ pub(super) struct Statement {
     sql: String,
 }
 
-/// A cell on its way into a statement; SQLite makes the only copy.
-struct Bound<'a>(ValueRef<'a>);
-
-impl ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self.0 {
-            ValueRef::Null => Sql::Null,
-            ValueRef::Int(value) => Sql::Integer(value),
-            ValueRef::Real(value) => Sql::Real(value),
-            ValueRef::Text(text) => Sql::Text(text),
-            ValueRef::Blob(blob) => Sql::Blob(blob),
-        }))
-    }
-}
-
-/// Binds `cells` of `batch` to the statement's first parameters.
-pub(super) fn bind<'a>(
-    statement: &mut CachedStatement<'_>,
-    batch: &Batch,
-    cells: impl IntoIterator<Item = &'a Cell>,
-) -> rusqlite::Result<()> {
-    cells
-        .into_iter()
-        .enumerate()
-        .try_for_each(|(index, cell)| statement.raw_bind_parameter(index + 1, Bound(batch.resolve(*cell))))
-}
-
 impl Database {
     pub(super) fn write(
         &mut self,
         replica: &Arc<Replica>,
         write: Write,
         stage: bool,
-        batch: &Batch,
+        batches: &mut Vec<Batch>,
         state: &TableState,
     ) -> Result<Changes> {
-        self.try_write(replica, write, stage, batch, state)
+        self.try_write(replica, write, stage, batches, state)
             .map_err(|failure| failure.within(format!("Failed to write to table '{}'", replica.target)))
     }
 
@@ -106,10 +78,11 @@ impl Database {
         replica: &Arc<Replica>,
         write: Write,
         stage: bool,
-        batch: &Batch,
+        batches: &mut Vec<Batch>,
         state: &TableState,
     ) -> Result<Changes, Failure> {
         self.ready()?;
+        self.behind = true;
         if stage {
             self.expect_stage(replica)?;
         }
@@ -119,25 +92,16 @@ impl Database {
             _ => Statement { replica: Arc::clone(replica), write, sql: sql(&tx, replica, write)? },
         };
         self.tally.watch(&tx, &replica.target)?;
-        let mut changes = Changes::default();
-        {
-            let mut insert = tx.prepare_cached(&statement.sql)?;
-            let width = replica.columns.len();
-            for row in 0..batch.rows() {
-                let before = self.tally.inserted();
-                bind(&mut insert, batch, &batch.row(row)[..width])?;
-                if insert.raw_execute()? > 0 {
-                    if self.tally.inserted() > before {
-                        changes.inserted += 1;
-                    } else {
-                        changes.updated += 1;
-                    }
-                }
+        let written = self.feed.serve(batches, || {
+            let written = tx.prepare_cached(&statement.sql)?.raw_execute()? as u64;
+            if stage {
+                stage::add_rows(&tx, replica)?;
             }
-        }
-        if stage {
-            stage::add_rows(&tx, replica, batch)?;
-        }
+            Ok::<_, rusqlite::Error>(written)
+        })?;
+        // A trigger of the user's may have inserted more.
+        let inserted = self.tally.inserted().min(written);
+        let changes = Changes { inserted, updated: written - inserted, deleted: 0 };
         // Until the swap, the table is the old one and so is its state.
         if write != Write::Aside {
             state::put(&tx, state, self.tally.growth(), None)?;
@@ -152,11 +116,13 @@ impl Database {
 fn sql(conn: &Connection, replica: &Replica, write: Write) -> rusqlite::Result<String> {
     let table = if write == Write::Aside { ddl::aside(replica) } else { replica.target.clone() };
     let marks = ddl::has_marks(conn, replica, &table)?;
+    // A row that fails ends the transaction: SQLite need not remember what the statement did before it.
     let insert = format!(
-        "INSERT INTO main.{} AS stored ({}) VALUES ({})",
+        "INSERT OR FAIL INTO main.{} AS stored ({}) SELECT {} FROM {} WHERE true",
         ddl::quote(&table),
         ddl::names("", ddl::columns(replica)),
-        vec!["?"; replica.columns.len()].join(", ")
+        feed::columns(0..replica.columns.len()),
+        feed::NAME
     );
     if replica.key.is_empty() {
         return Ok(insert);
