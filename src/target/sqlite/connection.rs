@@ -79,8 +79,9 @@ pub(super) fn settle(conn: &Connection) -> Result<(), Failure> {
     }
     // After the page size: SQLite makes a number of pages of it, and keeps that number when pages grow.
     conn.pragma_update(None, "cache_size", -32768)?;
-    // Pages, 16 MB of them: each time costs two waits for the disk.
-    conn.pragma_update_and_check(None, "wal_autocheckpoint", 2000, |_| Ok(()))?;
+    // Pages, 64 MB of them: each time costs two waits for the disk and as much as a small run does. Mostly it never comes
+    // to that, because the log is emptied when the writer has nothing to do.
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", 8000, |_| Ok(()))?;
     // A file system without shared memory, or a reader just now, keeps the database in its present mode. Everything
     // works there too, only slower, and is as safe with full synchronisation.
     let wal = conn
