@@ -145,6 +145,11 @@ impl Batch {
         self.cells.len().checked_div(self.width).unwrap_or(0)
     }
 
+    /// Whether there is a whole row `row`; told without a division, for loops over all of them.
+    pub fn has_row(&self, row: usize) -> bool {
+        self.width > 0 && (row + 1) * self.width <= self.cells.len()
+    }
+
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
@@ -239,7 +244,7 @@ impl Batch {
 
     /// What row `row` holds in column `column`; `None` where there is no such row or column.
     pub fn get(&self, row: usize, column: usize) -> Option<ValueRef<'_>> {
-        let cell = self.cells.get(row * self.width..)?.get(..self.width)?.get(column)?;
+        let cell = self.cells.get(row * self.width..(row + 1) * self.width)?.get(column)?;
         Some(self.resolve(*cell))
     }
 

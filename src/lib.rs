@@ -20,8 +20,11 @@
 //! | [`target`] | where rows go, and the state beside them |
 //! | [`engine`] | one run, one table, the schedule |
 //! | `node` | the binding: converts and forwards, decides nothing |
+//! | `bench` | the hot paths by themselves, for bench/hot-paths |
 
 pub mod batch;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod config;
 pub mod engine;
 pub mod error;

@@ -16,7 +16,7 @@ pub struct Grouped<'a> {
 }
 
 /// The largest integer up to which every integer is a double.
-const EXACT_MANTISSA: u128 = 1 << 53;
+const EXACT_MANTISSA: u64 = 1 << 53;
 
 /// The powers of ten that are doubles.
 const EXACT_POWERS: [f64; 23] = [
@@ -107,7 +107,9 @@ impl<'a> Grouped<'a> {
             return None;
         }
         let groups = self.count().max(self.weight + 1);
-        let mut mantissa = (0..groups).fold(0_u128, |sum, index| sum * 10_000 + u128::from(self.group(index)));
+        // What doesn't fit has more digits than a double.
+        let mut mantissa = (0..groups)
+            .try_fold(0_u64, |sum, index| sum.checked_mul(10_000)?.checked_add(u64::from(self.group(index))))?;
         let mut places = u32::try_from((groups - 1 - self.weight) * 4).ok()?;
         // The last group is padded with zeros up to four digits.
         while places > self.scale && mantissa.is_multiple_of(10) {
@@ -118,7 +120,7 @@ impl<'a> Grouped<'a> {
             return None;
         }
         #[allow(clippy::cast_precision_loss, reason = "checked: at most 2^53")]
-        let real = mantissa as f64 / EXACT_POWERS.get(places as usize)?;
+        let real = mantissa.cast_signed() as f64 / EXACT_POWERS.get(places as usize)?;
         Some(if self.negative { -real } else { real })
     }
 }
@@ -246,6 +248,8 @@ mod tests {
         same(real(200, 0, &[1]), f64::INFINITY);
         same(real(-4, 16, &[1]), 1e-16);
         same(real(0, 16, &[1, 1000]), 1.1);
+        same(real(3, 4, &[1844, 6744, 737, 955, 1616]), 1_844_674_407_370_955.3);
+        same(real(4, 0, &[9999, 9999, 9999, 9999, 9999]), 99_999_999_999_999_999_999.0);
     }
 
     #[test]

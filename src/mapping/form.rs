@@ -201,12 +201,13 @@ pub fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a UUID in its canonical form.
 pub fn push_uuid(bytes: &[u8; 16], out: &mut Vec<u8>) {
-    for (index, byte) in bytes.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+    let mut text = [b'-'; 36];
+    for (byte, at) in bytes.iter().zip(PLACES) {
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 15)];
     }
+    out.extend_from_slice(&text);
 }
 
 /// Appends a value as an element of a JSON array.
@@ -236,9 +237,16 @@ pub fn push_json(scalar: Scalar<'_>, out: &mut Vec<u8>) {
 /// Appends text in quotes, as JSON escapes it.
 pub fn push_json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    // Without a way out of the loop, which lets the compiler look at many bytes at once.
+    if text.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     let mut done = 0;
     for (at, &byte) in text.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if is_plain(byte) {
             continue;
         }
         out.extend_from_slice(&text[done..at]);

@@ -28,6 +28,16 @@ pub fn push_date(out: &mut Vec<u8>, days: i64) {
 /// Appends a date with a time of day of `micros` microseconds, and `Z` when it is an instant.
 pub fn push_timestamp(out: &mut Vec<u8>, days: i64, micros: i64, digits: u8, zoned: bool) {
     let (year, month, day) = civil(days);
+    if let Some(date) = date_text(year, month, day) {
+        // Most of all are like this: put together first, for one look at the room that is left.
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        text[..10].copy_from_slice(&date);
+        text[11..26].copy_from_slice(&time_text(micros));
+        let end = 11 + time_length(digits);
+        text[end] = b'Z';
+        out.extend_from_slice(&text[..end + usize::from(zoned)]);
+        return;
+    }
     push_civil(out, year, month, day);
     out.push(b'T');
     push_time(out, micros, digits);
@@ -41,6 +51,15 @@ pub fn push_timestamp(out: &mut Vec<u8>, days: i64, micros: i64, digits: u8, zon
 ///
 /// 24:00:00 is a time of day; anything beyond 99 hours wraps.
 pub fn push_time(out: &mut Vec<u8>, micros: i64, digits: u8) {
+    out.extend_from_slice(&time_text(micros)[..time_length(digits)]);
+}
+
+/// The length of a time of day with so many digits of a second's fraction.
+fn time_length(digits: u8) -> usize {
+    if digits == 0 { 8 } else { 9 + usize::from(digits.min(6)) }
+}
+
+fn time_text(micros: i64) -> [u8; 15] {
     let micros = micros.unsigned_abs();
     let seconds = micros / 1_000_000;
     // Both fit: a remainder below a million, and what is left of a day's seconds after the wrap.
@@ -57,8 +76,7 @@ pub fn push_time(out: &mut Vec<u8>, micros: i64, digits: u8) {
     ] {
         text[at..at + 2].copy_from_slice(&pair(value));
     }
-    let length = if digits == 0 { 8 } else { 9 + usize::from(digits.min(6)) };
-    out.extend_from_slice(&text[..length]);
+    text
 }
 
 /// A date as a source spells it: MySQL keeps `2024-00-15` and `0000-00-00`, which are no days.
@@ -170,16 +188,21 @@ fn civil(days: i64) -> (i64, u32, u32) {
 
 fn push_civil(out: &mut Vec<u8>, year: i64, month: u32, day: u32) {
     let shown = if year > 0 { year } else { 1 - year };
-    match u32::try_from(shown) {
-        Ok(year @ 0..=9999) => {
-            out.extend_from_slice(&pair(year / 100));
-            out.extend_from_slice(&pair(year));
-        }
-        _ => out.extend_from_slice(itoa::Buffer::new().format(shown).as_bytes()),
+    if let Some(date) = date_text(shown, month, day) {
+        out.extend_from_slice(&date);
+        return;
     }
-    let [m1, m0] = pair(month);
-    let [d1, d0] = pair(day);
+    out.extend_from_slice(itoa::Buffer::new().format(shown).as_bytes());
+    let [[m1, m0], [d1, d0]] = [pair(month), pair(day)];
     out.extend_from_slice(&[b'-', m1, m0, b'-', d1, d0]);
+}
+
+/// A date whose year has four digits.
+fn date_text(year: i64, month: u32, day: u32) -> Option<[u8; 10]> {
+    let year = u32::try_from(year).ok().filter(|year| (1..=9999).contains(year))?;
+    let [[y3, y2], [y1, y0]] = [pair(year / 100), pair(year)];
+    let [[m1, m0], [d1, d0]] = [pair(month), pair(day)];
+    Some([y3, y2, y1, y0, b'-', m1, m0, b'-', d1, d0])
 }
 
 fn push_era(out: &mut Vec<u8>, year: i64) {
@@ -237,6 +260,9 @@ mod tests {
         assert_eq!(text(|out| push_timestamp(out, 0, micros, 3, false)), "1970-01-01T14:30:45.006");
         assert_eq!(text(|out| push_timestamp(out, 0, micros, 0, true)), "1970-01-01T14:30:45Z");
         assert_eq!(text(|out| push_timestamp(out, -735_160, 0, 0, true)), "0044-03-15T00:00:00Z BC");
+        assert_eq!(text(|out| push_timestamp(out, 2_932_896, 0, 1, false)), "9999-12-31T00:00:00.0");
+        assert_eq!(text(|out| push_timestamp(out, 2_932_897, 0, 1, true)), "10000-01-01T00:00:00.0Z");
+        assert_eq!(text(|out| push_timestamp(out, -719_162, MICROS_PER_DAY, 6, true)), "0001-01-01T24:00:00.000000Z");
     }
 
     #[test]

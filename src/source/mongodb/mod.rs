@@ -11,13 +11,13 @@ mod date;
 mod error;
 mod form;
 mod json;
-mod kind;
+pub(crate) mod kind;
 mod order;
 mod parse;
 mod pass;
 mod query;
-mod rows;
-mod shape;
+pub(crate) mod rows;
+pub(crate) mod shape;
 mod track;
 mod value;
 

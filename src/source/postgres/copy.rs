@@ -134,6 +134,22 @@ fn measure(input: &[u8], fields: usize) -> Result<Option<usize>> {
 }
 
 fn push(cell: &Cell, bytes: &[u8], check_text: bool, batch: &mut Batch, scratch: &mut Vec<u8>) -> Result<()> {
+    // Most values of most tables are kept as they come, and reading them takes less than telling what they are.
+    match cell.sqlite {
+        SqliteType::Text if !check_text => {
+            if let Some(text) = cell.wire.text(bytes) {
+                batch.push_text(text);
+                return Ok(());
+            }
+        }
+        SqliteType::Integer => {
+            if let Some(value) = cell.wire.integer(bytes) {
+                batch.push_int(value);
+                return Ok(());
+            }
+        }
+        _ => {}
+    }
     if let Wire::Array(element) = &cell.wire {
         let mut outcome = Ok(());
         batch.push_text_with(|out| {

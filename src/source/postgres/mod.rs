@@ -3,14 +3,14 @@
 mod array;
 mod catalog;
 mod connect;
-mod copy;
+pub(crate) mod copy;
 mod error;
 mod kind;
 mod literal;
 mod query;
 mod snapshot;
 mod track;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -73,13 +73,30 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
 }
 
 impl Wire {
+    /// The text in a value that is text and comes as it is kept.
+    pub fn text<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Text | Self::Json => Some(bytes),
+            Self::Jsonb => bytes.strip_prefix(&[1]),
+            _ => None,
+        }
+    }
+
+    /// The integer in a value that is one.
+    pub fn integer(&self, bytes: &[u8]) -> Option<i64> {
+        match self {
+            Self::Int2 => fixed(bytes).ok().map(|bytes| i16::from_be_bytes(bytes).into()),
+            Self::Int4 => fixed(bytes).ok().map(|bytes| i32::from_be_bytes(bytes).into()),
+            Self::Int8 => fixed(bytes).ok().map(i64::from_be_bytes),
+            _ => None,
+        }
+    }
+
     /// Reads one value. Arrays are read by [`super::array`].
     pub fn read<'a>(&self, bytes: &'a [u8]) -> Result<Scalar<'a>, Malformed> {
         Ok(match *self {
             Self::Bool => Scalar::Bool(fixed::<1>(bytes)? != [0]),
-            Self::Int2 => Scalar::Int(i16::from_be_bytes(fixed(bytes)?).into()),
-            Self::Int4 => Scalar::Int(i32::from_be_bytes(fixed(bytes)?).into()),
-            Self::Int8 => Scalar::Int(i64::from_be_bytes(fixed(bytes)?)),
+            Self::Int2 | Self::Int4 | Self::Int8 => Scalar::Int(self.integer(bytes).ok_or(Malformed)?),
             Self::Oid => Scalar::Int(u32::from_be_bytes(fixed(bytes)?).into()),
             Self::Float4 => Scalar::Float4(f32::from_be_bytes(fixed(bytes)?)),
             Self::Float8 => Scalar::Float8(f64::from_be_bytes(fixed(bytes)?)),

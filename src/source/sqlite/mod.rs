@@ -15,7 +15,7 @@ mod sql;
 mod starbasedb;
 mod track;
 mod turso;
-mod value;
+pub(crate) mod value;
 
 use std::collections::HashMap;
 

@@ -17,10 +17,10 @@ use super::ddl::{self, MAX_COLUMNS};
 use crate::batch::{Batch, ValueRef};
 
 /// The name by which SQL reads the batches.
-pub(super) const NAME: &str = "tmp_data_sync_batch";
+pub(crate) const NAME: &str = "tmp_data_sync_batch";
 
 /// The names of these columns of the batches, as a list.
-pub(super) fn columns(columns: impl IntoIterator<Item = usize>) -> String {
+pub(crate) fn columns(columns: impl IntoIterator<Item = usize>) -> String {
     ddl::join(columns, ", ", |column| format!("c{column}"))
 }
 
@@ -30,13 +30,13 @@ const UTF8: u8 = 1;
 type Batches = RefCell<Vec<Batch>>;
 
 /// The batches that a connection's statements read.
-pub(super) struct Feed {
+pub(crate) struct Feed {
     batches: Rc<Batches>,
 }
 
 impl Feed {
     /// Makes [`NAME`] known to `conn`.
-    pub(super) fn new(conn: &Connection) -> rusqlite::Result<Self> {
+    pub(crate) fn new(conn: &Connection) -> rusqlite::Result<Self> {
         let batches = Rc::new(Batches::default());
         let name = CString::new(NAME)?;
         let shared = Rc::into_raw(Rc::clone(&batches)).cast_mut().cast();
@@ -55,7 +55,7 @@ impl Feed {
     /// Lets statements read `batches` while `run` runs, and empties the list of them into its answer.
     ///
     /// A statement that reads them must have been reset before `run` is over: its values point into them.
-    pub(super) fn serve<T>(&self, batches: &mut Vec<Batch>, run: impl FnOnce() -> T) -> T {
+    pub(crate) fn serve<T>(&self, batches: &mut Vec<Batch>, run: impl FnOnce() -> T) -> T {
         std::mem::swap(&mut *self.batches.borrow_mut(), batches);
         let outcome = run();
         std::mem::swap(&mut *self.batches.borrow_mut(), batches);
@@ -81,7 +81,7 @@ struct Cursor {
 impl Cursor {
     /// Moves on to the next batch that has a row left.
     fn settle(&mut self, batches: &[Batch]) {
-        while batches.get(self.batch).is_some_and(|batch| self.row >= batch.rows()) {
+        while batches.get(self.batch).is_some_and(|batch| !batch.has_row(self.row)) {
             self.batch += 1;
             self.row = 0;
         }

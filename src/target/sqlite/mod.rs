@@ -8,7 +8,7 @@ mod connection;
 mod database;
 mod ddl;
 mod failure;
-mod feed;
+pub(crate) mod feed;
 mod lock;
 mod stage;
 mod state;

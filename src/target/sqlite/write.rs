@@ -37,10 +37,16 @@ impl Tally {
                 Action::SQLITE_DELETE => &tally.deleted,
                 _ => return,
             };
-            if table.eq_ignore_ascii_case(&watched) && database == "main" {
+            // It is nearly always spelled alike, which takes less to see.
+            if (table == watched || table.eq_ignore_ascii_case(&watched)) && database == "main" {
                 counter.fetch_add(1, Ordering::Relaxed);
             }
         }))
+    }
+
+    /// Ends the counting, which costs something for each row of any table.
+    fn rest(conn: &Connection) -> rusqlite::Result<()> {
+        conn.update_hook(None::<fn(Action, &str, &str, i64)>)
     }
 
     fn inserted(&self) -> u64 {
@@ -91,7 +97,12 @@ impl Database {
             Some(last) if last.write == write && Arc::ptr_eq(&last.replica, replica) => last,
             _ => Statement { replica: Arc::clone(replica), write, sql: sql(&tx, replica, write)? },
         };
-        self.tally.watch(&tx, &replica.target)?;
+        // What comes of the rows aside is counted when they take the table's place.
+        if write == Write::Aside {
+            Tally::rest(&tx)?;
+        } else {
+            self.tally.watch(&tx, &replica.target)?;
+        }
         let written = self.feed.serve(batches, || {
             let written = tx.prepare_cached(&statement.sql)?.raw_execute()? as u64;
             if stage {
@@ -99,17 +110,18 @@ impl Database {
             }
             Ok::<_, rusqlite::Error>(written)
         })?;
-        // A trigger of the user's may have inserted more.
-        let inserted = self.tally.inserted().min(written);
-        let changes = Changes { inserted, updated: written - inserted, deleted: 0 };
         // Until the swap, the table is the old one and so is its state.
-        if write != Write::Aside {
+        let changes = if write == Write::Aside {
+            Changes::default()
+        } else {
             state::put(&tx, state, self.tally.growth(), None)?;
-        }
+            // A trigger of the user's may have inserted more.
+            let inserted = self.tally.inserted().min(written);
+            Changes { inserted, updated: written - inserted, deleted: 0 }
+        };
         tx.commit()?;
         self.statement = Some(statement);
-        // What comes of the rows aside is counted when they take the table's place.
-        Ok(if write == Write::Aside { Changes::default() } else { changes })
+        Ok(changes)
     }
 }
 
