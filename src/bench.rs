@@ -18,7 +18,7 @@ use crate::source::mongodb::rows::{Cells, Decoder as Documents, Hidden};
 use crate::source::mongodb::shape::Shape;
 use crate::source::postgres::copy::{Cell, Decoder, Step};
 use crate::source::postgres::wire::Wire;
-use crate::source::sqlite::value;
+use crate::source::sqlite::{rows, value};
 use crate::target::sqlite::SqliteTarget;
 use crate::target::sqlite::feed::{self, Feed};
 use crate::target::{Changes, Ddl, TablePhase, TableState, Target, Write};
@@ -96,8 +96,8 @@ pub fn mongodb(mut documents: &[u8], mut full: impl FnMut(&mut Batch)) {
 pub fn json<'a>(pages: impl IntoIterator<Item = &'a [u8]>, mut full: impl FnMut(&mut Batch)) {
     let mut batch = Batch::new(WIDTH);
     for page in pages {
-        let rows: &RawValue = serde_json::from_slice(page).expect("JSON");
-        assert!(value::read(rows, &mut batch, "D1").is_ok(), "rows as they are asked for");
+        let answer: &RawValue = serde_json::from_slice(page).expect("JSON");
+        assert!(rows::read::<value::Tagged>(answer, &mut batch, "D1").is_ok(), "rows as they are asked for");
         pass_on(&mut batch, 1, &mut full);
     }
 }

@@ -602,6 +602,27 @@ async fn an_idle_stream_is_opened_again() {
     world.end().await;
 }
 
+/// libSQL's servers give no answer above 10 MB, unless it is streamed.
+#[tokio::test]
+async fn an_answer_that_is_too_large_comes_in_parts() {
+    let place = Place::turso().await;
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 4000)";
+    for sql in [
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b AS (a), c AS (a))",
+        &format!("INSERT INTO t {numbers} SELECT n, hex(zeroblob(4000)) FROM numbers"),
+        // One row that is too large by itself, among others: what is stored of it is not.
+        "UPDATE t SET a = hex(zeroblob(2000000)) WHERE id = 1700",
+    ] {
+        place.execute(sql).await;
+    }
+    let world = world(place, json!({}));
+    assert_eq!(world.run().await.rows_inserted, 4_000);
+    let lengths = "SELECT count(*) || '/' || sum(length(a)) || '/' || sum(length(c)) FROM t";
+    assert_eq!(cell(&world, lengths), some("4000/35992000/35992000"));
+    assert!(world.log(Level::Warn).is_empty(), "{:?}", world.log(Level::Warn));
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_file_in_any_journal_mode() {
     for mode in ["delete", "wal", "truncate"] {

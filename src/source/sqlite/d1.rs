@@ -10,6 +10,7 @@ use url::Url;
 
 use super::http::{Answer, Endpoint, body, secret};
 use super::link::{Bounds, Fault, Link};
+use super::rows;
 use super::sql::Sql;
 use super::value;
 use crate::batch::Batch;
@@ -115,7 +116,7 @@ fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
         });
     };
     if let (200, true, Some([outcome])) = (answer.status, said.success, said.result.as_deref()) {
-        return value::read(outcome.results.rows, rows, "D1");
+        return rows::read::<value::Tagged>(outcome.results.rows, rows, "D1");
     }
     Err(complaint(answer, &said.errors, peer))
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,14 @@ pub fn peer(url: &Url) -> Peer {
     Peer { host, port: url.port_or_known_default(), user: String::new() }
 }
 
+/// Where the names are that [`is_here`] knows.
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Whether `host` is a name below localhost: this machine (RFC 6761), which not every resolver knows.
+pub fn is_here(host: &str) -> bool {
+    host.ends_with(".localhost")
+}
+
 /// A header whose value is a secret.
 pub fn secret(value: &str, option: &str) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_str(value).map_err(|_| {
@@ -105,14 +114,18 @@ impl Endpoint {
     pub fn new(url: Url, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>, limits: Limits) -> Result<Self> {
         let mut all: HeaderMap = headers.into_iter().collect();
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let client = client()?
+        let peer = peer(&url);
+        let mut client = client()?;
+        if is_here(&peer.host) {
+            client = client.resolve(&peer.host, SocketAddr::new(HERE, 0));
+        }
+        let client = client
             .connect_timeout(limits.connect)
             .read_timeout(limits.query)
             .default_headers(all)
             .user_agent(concat!("starbasedb-data-sync/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Error::new(Kind::Internal, "HTTP can't be set up").because(error))?;
-        let peer = peer(&url);
         Ok(Self { client, url, peer, silence: limits.query })
     }
 

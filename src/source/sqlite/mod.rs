@@ -7,10 +7,13 @@
 
 mod catalog;
 mod d1;
+mod dial;
 mod file;
+mod hrana;
 pub mod http;
 mod link;
 mod query;
+pub(crate) mod rows;
 mod sql;
 mod starbasedb;
 mod track;
@@ -108,38 +111,53 @@ impl SqliteSource {
         let bytes = self.link.bounds().answer;
         let width = pass.cells.len();
         let mut read = 0;
-        let mut limit = self.page;
+        // Rows of the table before this one may have been smaller.
+        self.page = self.page.min(FIRST_PAGE);
         let mut spare = Batch::new(width);
         let mut rows = Batch::new(width);
-        let mut fault = self.link.ask(&pass.page(&Mark::Start, limit), &mut rows).await.err();
+        let mut fault = page(&mut *self.link, pass, &Mark::Start, &mut self.page, &mut rows).await.err();
         loop {
             if let Some(fault) = fault {
                 if fault.shrinks() {
-                    self.page = (limit / 4).max(SMALLEST_PAGE);
+                    self.page = (self.page / 4).max(SMALLEST_PAGE);
                 }
                 return Err(self.told(fault, Some(replica)));
             }
             self.reached = true;
             let count = rows.rows();
             read += count;
-            let Some(last) = (count == limit).then(|| count - 1) else { break };
+            let Some(last) = (count == self.page).then(|| count - 1) else { break };
             let mark = if pass.has_order() {
                 Mark::After(pass.marks().map(|cell| rows.value(last, cell)).collect())
             } else {
                 Mark::Rows(read)
             };
             let each = rows.size().div_ceil(count).max(1);
-            limit = (bytes / each).clamp(1, LARGEST_PAGE).min(limit.saturating_mul(GROWTH));
-            self.page = limit;
+            self.page = (bytes / each).clamp(1, LARGEST_PAGE).min(self.page.saturating_mul(GROWTH));
             let mut next = std::mem::take(&mut spare);
             next.reset(width);
-            let sql = pass.page(&mark, limit);
-            let (asked, taken) = tokio::join!(self.link.ask(&sql, &mut next), take(replica, &pass.cells, &rows, sink));
+            let asked = page(&mut *self.link, pass, &mark, &mut self.page, &mut next);
+            let (asked, taken) = tokio::join!(asked, take(replica, &pass.cells, &rows, sink));
             taken?;
             fault = asked.err();
             spare = std::mem::replace(&mut rows, next);
         }
         take(replica, &pass.cells, &rows, sink).await
+    }
+}
+
+/// Asks for a page of at most `limit` rows, and lowers `limit` as long as an answer of so many would be too large.
+async fn page(link: &mut dyn Link, pass: &Pass, mark: &Mark, limit: &mut usize, rows: &mut Batch) -> Result<(), Fault> {
+    loop {
+        let sql = pass.page(mark, *limit);
+        match link.page(&sql, rows).await {
+            Err(Fault::TooLarge(_)) => rows.reset(pass.cells.len()),
+            answer => return answer,
+        }
+        if *limit == 1 {
+            return link.ask(&sql, rows).await;
+        }
+        *limit = (*limit / 4).max(1);
     }
 }
 

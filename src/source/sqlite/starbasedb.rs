@@ -8,6 +8,7 @@ use url::Url;
 
 use super::http::{Answer, Endpoint, body, secret};
 use super::link::{Bounds, Fault, Link};
+use super::rows;
 use super::sql::Sql;
 use super::value;
 use crate::batch::Batch;
@@ -54,7 +55,7 @@ struct Table<'a> {
 fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
     let said = serde_json::from_slice::<Said<'_>>(&answer.body).ok();
     if let (200, Some(Said { result: Some(table), .. })) = (answer.status, &said) {
-        return value::read(table.rows, rows, "StarbaseDB");
+        return rows::read::<value::Tagged>(table.rows, rows, "StarbaseDB");
     }
     let told = said.and_then(|said| said.error).unwrap_or_default();
     let refused = matches!(answer.status, 401 | 403) || told.contains("Unauthorized");

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserializer, Error, Visitor};
 
-use super::link::Fault;
+use super::rows::Form;
 use super::sql::Sql;
 use crate::batch::Batch;
 
@@ -36,71 +35,16 @@ pub fn kept(sql: &Sql, width: usize) -> Sql {
 /// The integers that [`tagged`] sends as numbers lie between this and its negative; larger numbers are doubles.
 const LARGEST_PLAIN: u64 = 9_007_199_254_740_991;
 
-/// Adds the rows of a JSON answer of `system` to `rows`.
-pub fn read(json: &RawValue, rows: &mut Batch, system: &str) -> Result<(), Fault> {
-    let read = Rows(rows).deserialize(&mut serde_json::Deserializer::from_str(json.get()));
-    read.map_err(|error| Fault::Refused(format!("{system} answered rows of another form than asked for: {error}")))
-}
+/// Values as [`tagged`] writes them.
+pub struct Tagged;
 
-/// Reads a JSON array of rows, arrays of values as [`tagged`] writes them, into a batch.
-struct Rows<'a>(&'a mut Batch);
-
-impl<'de> DeserializeSeed<'de> for Rows<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Rows<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of rows")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
-        while rows.next_element_seed(Row(self.0))?.is_some() {}
-        Ok(())
-    }
-}
-
-struct Row<'a>(&'a mut Batch);
-
-impl<'de> DeserializeSeed<'de> for Row<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Row<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a row of {} values", self.0.width())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut cells: A) -> Result<(), A::Error> {
-        let mut count = 0;
-        while cells.next_element_seed(Cell(self.0))?.is_some() {
-            count += 1;
-        }
-        if count == self.0.width() { Ok(()) } else { Err(de::Error::invalid_length(count, &self)) }
+impl Form for Tagged {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, rows: &mut Batch) -> Result<(), D::Error> {
+        deserializer.deserialize_any(Cell(rows))
     }
 }
 
 struct Cell<'a>(&'a mut Batch);
-
-impl<'de> DeserializeSeed<'de> for Cell<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
 
 impl Visitor<'_> for Cell<'_> {
     type Value = ();
@@ -109,7 +53,7 @@ impl Visitor<'_> for Cell<'_> {
         f.write_str("null, an integer, or text that begins with t, i, r or b")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
         self.0.push_null();
         Ok(())
     }
@@ -118,7 +62,7 @@ impl Visitor<'_> for Cell<'_> {
         clippy::cast_precision_loss,
         reason = "its digits are those of a double, which is the nearest one to them"
     )]
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
         if value.unsigned_abs() <= LARGEST_PLAIN {
             self.0.push_int(value);
         } else {
@@ -131,7 +75,7 @@ impl Visitor<'_> for Cell<'_> {
         clippy::cast_precision_loss,
         reason = "its digits are those of a double, which is the nearest one to them"
     )]
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
         if let Ok(value) = i64::try_from(value) {
             return self.visit_i64(value);
         }
@@ -139,12 +83,12 @@ impl Visitor<'_> for Cell<'_> {
         Ok(())
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
         self.0.push_real(value);
         Ok(())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         // The words of an error may be shown, so they hold nothing of the value.
         let unreadable = || E::custom("a value that can't be read");
         let (tag, rest) = text.split_at_checked(1).ok_or_else(unreadable)?;
@@ -171,6 +115,7 @@ fn bytes_of(digits: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::tests::parsed;
     use super::*;
     use crate::batch::Value;
 
@@ -186,12 +131,6 @@ mod tests {
             rusqlite::types::Value::Text(text) => serde_json::Value::from(text).to_string(),
             rusqlite::types::Value::Blob(_) => panic!("a blob says nothing in JSON"),
         }
-    }
-
-    fn parsed(text: &str, width: usize) -> Result<Batch, serde_json::Error> {
-        let mut batch = Batch::new(width);
-        Rows(&mut batch).deserialize(&mut serde_json::Deserializer::from_str(text))?;
-        Ok(batch)
     }
 
     #[test]
@@ -223,7 +162,7 @@ mod tests {
         ] {
             let sql = format!("SELECT {}", tagged(&format!("({expression})")));
             let sent = json(connection.query_row(&sql, [], |row| row.get(0)).unwrap());
-            let batch = parsed(&format!("[[{sent}]]"), 1).unwrap();
+            let batch = parsed::<Tagged>(&format!("[[{sent}]]"), 1).unwrap();
             assert_eq!(batch.value(0, 0), expected, "{expression} as {sent}");
         }
     }
@@ -238,7 +177,7 @@ mod tests {
                 continue;
             }
             let sent = json(statement.query_row([value], |row| row.get(0)).unwrap());
-            let batch = parsed(&format!("[[{sent}]]"), 1).unwrap();
+            let batch = parsed::<Tagged>(&format!("[[{sent}]]"), 1).unwrap();
             assert_eq!(batch.value(0, 0), Value::Real(value), "{value:e} as {sent}");
         }
     }
@@ -248,7 +187,7 @@ mod tests {
         for text in
             ["[[1]]", "[[1,2,3]]", "[[1,\"secret\"]]", "[[1,\"\"]]", "[[1,{}]]", "[1]", "{}", "[[1,\"bxy\"]]", "[[1,2"]
         {
-            let error = parsed(text, 2).expect_err(text).to_string();
+            let error = parsed::<Tagged>(text, 2).expect_err(text).to_string();
             assert!(!error.contains("secret"), "{error}");
         }
     }
