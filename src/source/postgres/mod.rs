@@ -154,6 +154,7 @@ impl Source for PostgresSource {
         let Some(row) = rows.first() else { return Ok(None) };
         let answer = self.text(row, 0)?;
         let (table, details) = catalog::table(name, &answer).map_err(|error| self.reading(None).because(error))?;
+        let version = version.filter(|_| details.settled);
         self.details.insert(table.name.clone(), details);
         if let Some(version) = version {
             self.described.insert(table.name.clone(), Described { version, table: table.clone() });
