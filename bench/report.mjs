@@ -4,9 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../scripts/workspace.mjs';
 import { chart } from './chart.mjs';
-import { print } from './table.mjs';
 
-const RESULTS = join(root, 'bench', 'results');
+export const RESULTS = join(root, 'bench', 'results');
 /** What every other peer is compared with. */
 const REFERENCE = 'by-hand';
 
@@ -86,8 +85,9 @@ export function reconcileFigures(results, loads) {
 
 const fixed = (value, digits) => value?.toFixed(digits) ?? '';
 
-export function printLoads(figures) {
-  print(
+/** The full copies as a table for table.mjs. */
+export function loadLines(figures) {
+  return [
     ['wall s', 'of it', 'of the floor', 'CPU s', 'of it', 'peak MB', 'wall s of each round'],
     figures.map((line) => [
       line.title,
@@ -101,11 +101,12 @@ export function printLoads(figures) {
       line.copy ?? '',
     ]),
     'copy',
-  );
+  ];
 }
 
-export function printSyncs(figures) {
-  print(
+/** The syncs as a table for table.mjs. */
+export function syncLines(figures) {
+  return [
     ['changes: ms', 'of it', 'CPU ms', 'of it', 'nothing: ms', 'of it', 'CPU ms', 'of it'],
     figures.map(({ title, changes, nothing }) => [
       title,
@@ -116,11 +117,12 @@ export function printSyncs(figures) {
         fixed(kind.cpu_of_reference, 2),
       ]),
     ]),
-  );
+  ];
 }
 
-export function printReconciles(figures) {
-  print(
+/** The reconciling runs as a table for table.mjs. */
+export function reconcileLines(figures) {
+  return [
     ['wall s', 'of its full copy', 'CPU s', 'of its full copy'],
     figures.map((line) => [
       line.title,
@@ -129,7 +131,7 @@ export function printReconciles(figures) {
       fixed(line.cpu_seconds, 2),
       fixed(line.cpu_of_full_copy, 2),
     ]),
-  );
+  ];
 }
 
 /** Keeps the figures as JSON, and with a reference also their chart. */

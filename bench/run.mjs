@@ -11,18 +11,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from '../scripts/build.mjs';
 import { ensurePackages, entry, root, Stop } from '../scripts/workspace.mjs';
+import { writeFigures } from './figures.mjs';
 import { findPeers } from './peers.mjs';
 import { measureLoads, measureReconcile, measureSyncs, measureWhole } from './phases.mjs';
-import {
-  keep,
-  loadFigures,
-  printLoads,
-  printReconciles,
-  printSyncs,
-  reconcileFigures,
-  syncFigures,
-} from './report.mjs';
+import { keep, loadFigures, loadLines, reconcileFigures, reconcileLines, syncFigures, syncLines } from './report.mjs';
 import { CHANGED, sourceNamed, startSource } from './source.mjs';
+import { print } from './table.mjs';
 
 const WORK = join(root, 'bench', '.work');
 
@@ -77,18 +71,18 @@ async function afterLoads(source, peers, loads, { syncs, whole, rounds }) {
   const copies = await measureSyncs(source, peers, syncs, WORK);
   const staying = syncFigures(copies);
   say(`${changes}, in a process that stays, medians of ${syncs}`);
-  printSyncs(staying);
+  print(...syncLines(staying));
   if (!whole) return { staying };
 
   const processes = syncFigures(await measureWhole(source, copies, syncs));
   say(`${changes}, each a process from start to exit, medians of ${syncs}`);
-  printSyncs(processes);
+  print(...syncLines(processes));
   if (!source.remove) return { staying, processes };
 
   const reconciles = reconcileFigures(await measureReconcile(source, copies, rounds), loads);
   if (reconciles.length > 0) {
     say(`About ${CHANGED} rows deleted at the source, and a run that finds them, a process, medians of ${rounds}`);
-    printReconciles(reconciles);
+    print(...reconcileLines(reconciles));
   }
   return { staying, processes, reconciles };
 }
@@ -117,7 +111,7 @@ await entry(async () => {
     say(
       `The whole table, ${rows} rows into a new file, medians of ${counts.rounds}; "of it" is of JS by hand, the floor is ${floor}`,
     );
-    printLoads(loads);
+    print(...loadLines(loads));
     keep({
       date: new Date().toISOString().slice(0, 10),
       source: { name, version: source.version },
@@ -130,6 +124,7 @@ await entry(async () => {
       loads,
       ...(await afterLoads(source, peers, loads, counts)),
     });
+    writeFigures();
   } finally {
     await source.stop();
     rmSync(WORK, { recursive: true, force: true });
