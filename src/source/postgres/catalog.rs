@@ -160,15 +160,24 @@ struct DescribedColumn {
     element: Option<CatalogType>,
 }
 
+/// Where a relation's rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// In files of its own.
+    Own,
+    /// In its partitions' files.
+    Partitions,
+    /// In other relations, or in another database.
+    Elsewhere,
+}
+
 /// What reading a table takes beyond what [`Table`] says.
 #[derive(Debug, Clone)]
 pub struct Details {
     /// Its number.
     pub oid: u32,
-    /// Whether it is a partitioned parent.
-    pub partitioned: bool,
-    /// Whether it has rows in files of its own (or of its partitions).
-    pub stored: bool,
+    /// Where its rows are.
+    pub storage: Storage,
     /// Whether all that was said of it stands in the catalog's rows about it and its columns' types: not what a domain is
     /// made of.
     pub settled: bool,
@@ -213,8 +222,11 @@ pub fn table(name: TableName, answer: &str) -> serde_json::Result<(Table, Detail
     let schema = name.schema.as_deref().unwrap_or("public");
     let details = Details {
         oid: described.oid,
-        partitioned: described.relkind == "p",
-        stored: matches!(described.relkind.as_str(), "r" | "p" | "m"),
+        storage: match described.relkind.as_str() {
+            "r" | "m" => Storage::Own,
+            "p" => Storage::Partitions,
+            _ => Storage::Elsewhere,
+        },
         settled,
         indexed_expression,
         from: format!("FROM {only}{}.{}", quote(schema), quote(&name.name)),

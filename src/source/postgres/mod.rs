@@ -21,7 +21,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::timeout;
 
-use self::catalog::Details;
+use self::catalog::{Details, Storage};
 use self::copy::{Decoder, Step};
 use self::query::{Query, Select};
 use self::snapshot::Snapshot;
@@ -381,7 +381,9 @@ impl PostgresSource {
     /// A table that was truncated or rewritten after the consistent read began looks empty to it. Reading holds a lock
     /// that keeps such statements out, so it is enough to look once, afterwards.
     async fn check_not_rewritten(&mut self, replica: &Replica) -> Result<()> {
-        let Some(details) = self.details.get(&replica.source.name).filter(|details| details.stored) else {
+        let Some(details) =
+            self.details.get(&replica.source.name).filter(|details| details.storage != Storage::Elsewhere)
+        else {
             return Ok(());
         };
         let oid = details.oid;

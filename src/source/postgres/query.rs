@@ -1,6 +1,6 @@
 //! The SELECT behind every range.
 
-use super::catalog::Details;
+use super::catalog::{Details, Storage};
 use super::copy::Cell;
 use super::kind::ColumnType;
 use super::literal::{literal, quote};
@@ -277,7 +277,8 @@ pub fn missing_index(replica: &Replica, details: Option<&Details>) -> Option<Str
     let parts: Vec<_> =
         std::iter::once(tracked).chain(key.filter(|name| *name != first).map(|name| quote(name))).collect();
     // PostgreSQL builds an index on a partitioned table only at once.
-    let concurrently = if details.is_some_and(|details| details.partitioned) { "" } else { " CONCURRENTLY" };
+    let concurrently =
+        if details.is_some_and(|details| details.storage == Storage::Partitions) { "" } else { " CONCURRENTLY" };
     let schema = source.name.schema.as_deref().map_or_else(String::new, |schema| format!("{}.", quote(schema)));
     Some(format!("CREATE INDEX{concurrently} ON {schema}{} ({})", quote(&source.name.name), parts.join(", ")))
 }
