@@ -40,6 +40,8 @@ pub enum Phase {
     Snapshot,
     /// The first load is complete.
     Incremental,
+    /// In the progress of a comparison only: its rows are compared with the source's.
+    Verify,
 }
 
 /// What was done for one table.

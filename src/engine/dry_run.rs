@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::event::{Level, Mode};
 use crate::replica::Track;
 use crate::source::{Lookback, Range, ScanPlan, Source, TrackPart};
@@ -16,9 +16,7 @@ use super::{Inner, plan, run};
 impl Inner {
     /// Plans these tables, or all, on a connection of its own, so that a run under way is not disturbed.
     pub(super) async fn dry_run(&self, named: Option<&[String]>) -> Result<DryRun> {
-        if !self.options.enabled {
-            return Err(Error::new(Kind::SyncDisabled, "Sync is disabled").because("the option enabled is false"));
-        }
+        self.check_enabled()?;
         let config = self.options.source(&self.surroundings)?.source;
         let target = self.target()?;
         let state = target.load().await?;

@@ -16,6 +16,7 @@ mod run;
 mod select;
 mod status;
 mod table;
+mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,14 +28,15 @@ use crate::config::{Options, SourceConfig, Surroundings, TargetConfig};
 use crate::error::{Error, Kind, Result, panic_text};
 use crate::event::{Event, Failure, Level, Observer, RunStats};
 use crate::source::{self, Limits, Source};
-use crate::target::Target;
 use crate::target::sqlite::SqliteTarget;
+use crate::target::{Target, TargetLock};
 
 use queue::Queue;
 use report::Reporter;
 use run::{Control, Run};
 
 pub use status::{DryRun, Status, TablePlan, TableStatus};
+pub use verify::{Sample, SampleKind, TableDifferences, Verification};
 
 /// Keeps one target in sync with one source. Cheap to clone: clones share everything.
 #[derive(Clone)]
@@ -138,18 +140,44 @@ impl DataSync {
     /// Syncs these tables, or all; waits for a run under way first. `cancel` ends the caller's interest, and with the
     /// last interested caller the run, after the batch in hand. To be called within a tokio runtime.
     pub async fn sync(&self, tables: Option<Vec<String>>, cancel: CancellationToken) -> Result<RunStats, Failure> {
-        if !self.inner.options.enabled {
-            return Err(run::failure(
-                &[Error::new(Kind::SyncDisabled, "Sync is disabled").because("the option enabled is false")],
-                None,
-            ));
-        }
+        self.inner.check_enabled().map_err(|error| run::failure(&[error], None))?;
         let (ticket, is_first) = self.inner.queue.join(tables);
         if is_first {
             let sync = self.clone();
             tokio::spawn(async move { sync.work_off().await });
         }
         self.inner.queue.outcome(ticket, &cancel).await
+    }
+
+    /// Compares these tables, or all, with the source, and with `repair` puts right what differs; waits for a run under
+    /// way first. `cancel` ends it. To be called within a tokio runtime.
+    pub async fn verify(
+        &self,
+        tables: Option<Vec<String>>,
+        repair: bool,
+        cancel: CancellationToken,
+    ) -> Result<Verification, Failure> {
+        let refused = |error: Error| run::failure(&[error], None);
+        self.inner.check_enabled().map_err(refused)?;
+        let place = tokio::select! {
+            biased;
+            place = self.inner.queue.occupy() => place,
+            () = cancel.cancelled() => return Err(refused(Error::new(Kind::Aborted, "The comparison was aborted"))),
+        };
+        let Some(place) = place else { return Err(refused(Error::new(Kind::Closed, "The plugin was stopped"))) };
+        let (sync, control) = (self.clone(), Arc::clone(&place.control));
+        // In a task of its own, so that a panic in it ends this comparison only.
+        let work = tokio::spawn(async move { sync.inner.verify(tables.as_deref(), repair, &control).await });
+        tokio::pin!(work);
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut work => outcome,
+            () = cancel.cancelled() => {
+                place.control.end(Kind::Aborted);
+                work.await
+            }
+        };
+        outcome.unwrap_or_else(|panic| Err(refused(defect("The comparison", panic))))
     }
 
     /// Runs until nobody waits for a run any more.
@@ -159,11 +187,7 @@ impl DataSync {
             let (tables, control) = (turn.tables.clone(), Arc::clone(&turn.control));
             // In a task of its own, so that a panic in it ends this run only.
             let work = tokio::spawn(async move { sync.inner.run(tables.as_deref(), &control).await });
-            let outcome = work.await.unwrap_or_else(|panic| {
-                let error =
-                    Error::new(Kind::Internal, "The sync failed by a defect of the plugin").because(panic_of(panic));
-                Err(self.inner.fail(error))
-            });
+            let outcome = work.await.unwrap_or_else(|panic| Err(self.inner.fail(defect("The sync", panic))));
             self.inner.queue.done(turn, &outcome);
         }
     }
@@ -290,12 +314,39 @@ impl Inner {
     }
 
     async fn run_once(&self, tables: Option<&[String]>, control: &Control) -> Result<RunStats, Failure> {
-        let begun = async {
+        let (target, mut connected, lock) = self.open(control).await?;
+        let fingerprint = connected.config.fingerprint();
+        let run =
+            Run::new(&self.options, &self.reporter, target.as_ref(), connected.source.as_mut(), control, fingerprint);
+        let outcome = run.execute(tables).await;
+        drop(lock);
+        self.keep(connected);
+        outcome
+    }
+
+    async fn verify(
+        &self,
+        tables: Option<&[String]>,
+        repair: bool,
+        control: &Control,
+    ) -> Result<Verification, Failure> {
+        let (target, mut connected, lock) = self.open(control).await?;
+        let fingerprint = connected.config.fingerprint();
+        let run =
+            Run::new(&self.options, &self.reporter, target.as_ref(), connected.source.as_mut(), control, fingerprint);
+        let outcome = run.verify(tables, repair).await;
+        drop(lock);
+        self.keep(connected);
+        outcome
+    }
+
+    /// The target, held, and the source.
+    async fn open(&self, control: &Control) -> Result<(Arc<dyn Target>, Connected, Box<dyn TargetLock>), Failure> {
+        let opened = async {
             let target = self.target()?;
             let mut connected = self.source().await?;
             // The target first: a run that can't write has nothing to read for.
-            let lock = control.or_end(target.lock(self.options.connect_timeout)).await;
-            match lock {
+            match control.or_end(target.lock(self.options.connect_timeout)).await {
                 Ok(lock) => Ok((target, connected, lock)),
                 Err(error) => {
                     connected.source.end().await;
@@ -304,20 +355,17 @@ impl Inner {
                 }
             }
         };
-        let (target, mut connected, lock) = match begun.await {
-            Ok(begun) => begun,
-            Err(error) => {
-                self.reporter.log(Level::Error, &error);
-                return Err(run::failure(&[error], None));
-            }
-        };
-        let fingerprint = connected.config.fingerprint();
-        let run =
-            Run::new(&self.options, &self.reporter, target.as_ref(), connected.source.as_mut(), control, fingerprint);
-        let outcome = run.execute(tables).await;
-        drop(lock);
-        self.keep(connected);
-        outcome
+        opened.await.map_err(|error| {
+            self.reporter.log(Level::Error, &error);
+            run::failure(&[error], None)
+        })
+    }
+
+    fn check_enabled(&self) -> Result<()> {
+        if self.options.enabled {
+            return Ok(());
+        }
+        Err(Error::new(Kind::SyncDisabled, "Sync is disabled").because("the option enabled is false"))
     }
 
     /// Keeps a connection for the next run.
@@ -334,10 +382,11 @@ impl Inner {
     }
 }
 
-/// What a panicked task said.
-fn panic_of(task: tokio::task::JoinError) -> String {
-    match task.try_into_panic() {
+/// The error for a task that panicked.
+fn defect(what: &str, task: tokio::task::JoinError) -> Error {
+    let said = match task.try_into_panic() {
         Ok(panic) => panic_text(panic.as_ref()).to_owned(),
         Err(error) => error.to_string(),
-    }
+    };
+    Error::new(Kind::Internal, format!("{what} failed by a defect of the plugin")).because(said)
 }

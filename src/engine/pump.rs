@@ -100,6 +100,30 @@ impl Run<'_> {
         both(read, write).await
     }
 
+    /// Reads `range` and compares its rows with the target's.
+    pub async fn pump_check(&mut self, work: &Work, range: Range, progress: &mut Progress) -> Result<()> {
+        let hidden = if matches!(range, Range::ByTrack { .. }) { 2 } else { 0 };
+        let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
+        if progress.estimated_rows.is_none() {
+            progress.estimated_rows = self.control.or_end(self.source.estimate(&plan)).await?;
+        }
+        let (mut sink, mut incoming) = source::channel(work.replica.columns.len() + hidden, plan.batch_size);
+        let Run { source, target, control, reporter, .. } = self;
+        let read = async move {
+            source.scan(&plan, &mut sink).await?;
+            sink.flush().await
+        };
+        let compare = async move {
+            loop {
+                let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
+                progress.stats.rows_read += batches.iter().map(|batch| batch.rows() as u64).sum::<u64>();
+                incoming.recycle(target.check(&work.replica, batches).await?);
+                reporter.progress(|| progress.event(work, Phase::Verify));
+            }
+        };
+        both(read, compare).await
+    }
+
     /// Reads keys and stages them.
     pub async fn pump_keys(&mut self, work: &Work, range: Range) -> Result<()> {
         let hidden = usize::from(matches!(range, Range::KeysWithoutTrack { .. }));

@@ -26,6 +26,8 @@ pub struct Queue {
 struct State {
     pending: Option<Pending>,
     current: Option<Arc<Control>>,
+    /// How often everything was ended.
+    ends: u64,
     /// Whether a task works the queue off.
     worked_off: bool,
 }
@@ -53,6 +55,20 @@ pub struct Turn {
     pub control: Arc<Control>,
     waiting: Vec<oneshot::Sender<Outcome>>,
     busy: OwnedMutexGuard<()>,
+}
+
+/// The place of a run, taken by something else until this is dropped.
+pub struct Place<'a> {
+    /// How it is ended from outside.
+    pub control: Arc<Control>,
+    queue: &'a Queue,
+    _busy: OwnedMutexGuard<()>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.queue.state().current = None;
+    }
 }
 
 impl Queue {
@@ -118,6 +134,20 @@ impl Queue {
         })
     }
 
+    /// Waits until no run is under way and takes the place of one. `None` when everything was ended meanwhile.
+    pub async fn occupy(&self) -> Option<Place<'_>> {
+        let ends = self.state().ends;
+        let busy = self.idle().await;
+        let control = Arc::new(Control::default());
+        let mut state = self.state();
+        if state.ends != ends {
+            return None;
+        }
+        state.current = Some(Arc::clone(&control));
+        drop(state);
+        Some(Place { control, queue: self, _busy: busy })
+    }
+
     /// Gives everybody who waited for `turn` its outcome.
     pub fn done(&self, turn: Turn, outcome: &Outcome) {
         self.state().current = None;
@@ -144,6 +174,7 @@ impl Queue {
             let mut state = self.state();
             // Whoever waited learns it from the sender that is dropped here.
             state.pending = None;
+            state.ends += 1;
             if let Some(current) = &state.current {
                 current.end(Kind::Closed);
             }

@@ -11,7 +11,7 @@ use super::run::Run;
 use super::table::{Progress, Work, check_delete_limit, state, write_of};
 
 /// Keys looked up at the source in one go.
-const LOOKUP: usize = 500;
+pub const LOOKUP: usize = 500;
 
 impl Run<'_> {
     /// The NULL lane. Rows without a track value have no position, so their keys are compared: a key that only the

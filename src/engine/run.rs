@@ -90,9 +90,7 @@ impl<'a> Run<'a> {
     pub async fn execute(mut self, named: Option<&[String]>) -> Result<RunStats, Failure> {
         let clock = Clock::start();
         let outcome = self.tables(named).await;
-        if self.moment.take().is_some() {
-            self.source.end().await;
-        }
+        self.end_read().await;
         let (tables, mut errors) = outcome.map_err(|error| {
             self.log_failure(&error);
             failure(&[error], None)
@@ -156,7 +154,7 @@ impl<'a> Run<'a> {
     }
 
     /// Finds the tables, trying again when the source can't be reached for a moment.
-    async fn select(&mut self, state: &State) -> Result<Vec<Selected>> {
+    pub async fn select(&mut self, state: &State) -> Result<Vec<Selected>> {
         let mut attempts = Attempts::new(self.options.retry);
         loop {
             let outcome = match self.read().await {
@@ -173,7 +171,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn log_failure(&self, error: &Error) {
+    pub fn log_failure(&self, error: &Error) {
         // What the user asked for is nothing to be alarmed about.
         let asked = matches!(error.kind(), Kind::Aborted | Kind::Closed);
         self.reporter.log(if asked { Level::Info } else { Level::Error }, error);
@@ -190,12 +188,17 @@ impl<'a> Run<'a> {
         Ok(moment)
     }
 
-    /// After a failure: ends the consistent read and waits, or gives the failure back when there is no further try.
-    pub async fn wait_to_retry(&mut self, attempts: &mut Attempts, error: Error, what: &str) -> Result<()> {
-        // A failed statement ends a transaction, and a failed connection all there was.
+    /// Ends the consistent read, if one is open.
+    pub async fn end_read(&mut self) {
         if self.moment.take().is_some() {
             self.source.end().await;
         }
+    }
+
+    /// After a failure: ends the consistent read and waits, or gives the failure back when there is no further try.
+    pub async fn wait_to_retry(&mut self, attempts: &mut Attempts, error: Error, what: &str) -> Result<()> {
+        // A failed statement ends a transaction, and a failed connection all there was.
+        self.end_read().await;
         if self.control.is_ended() {
             return Err(self.control.error());
         }

@@ -51,6 +51,29 @@ pub struct Work {
     pub moment: Moment,
 }
 
+impl Progress {
+    /// Nothing is done yet.
+    pub fn new(state: Option<TableState>) -> Self {
+        Self {
+            stats: TableStats {
+                mode: state.as_ref().map_or(Mode::Incremental, |state| state.mode),
+                rows_read: 0,
+                rows_inserted: 0,
+                rows_updated: 0,
+                rows_deleted: 0,
+                bytes_read: 0,
+                duration_ms: 0,
+            },
+            state,
+            commits: 0,
+            started: Instant::now(),
+            loading_since: None,
+            estimated_rows: None,
+            announced: false,
+        }
+    }
+}
+
 /// Which way a table takes in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
@@ -69,23 +92,7 @@ enum Route {
 impl Run<'_> {
     /// Syncs one table. `None` for the statistics when it failed before its turn began.
     pub async fn table(&mut self, table: &Selected, state: Option<TableState>) -> (Option<TableStats>, Result<()>) {
-        let mut progress = Progress {
-            stats: TableStats {
-                mode: state.as_ref().map_or(Mode::Incremental, |state| state.mode),
-                rows_read: 0,
-                rows_inserted: 0,
-                rows_updated: 0,
-                rows_deleted: 0,
-                bytes_read: 0,
-                duration_ms: 0,
-            },
-            state,
-            commits: 0,
-            started: Instant::now(),
-            loading_since: None,
-            estimated_rows: None,
-            announced: false,
-        };
+        let mut progress = Progress::new(state);
         self.reporter.log(Level::Info, format_args!("Syncing table {}", table.target));
         let mut attempts = Attempts::new(self.options.retry);
         let mut reshapes = 0;

@@ -87,6 +87,43 @@ pub enum Removal {
     Mark,
 }
 
+/// How a row of the target is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// The source has it, the target has not.
+    Missing,
+    /// A value differs.
+    Different,
+    /// The target has it, the source has not.
+    Extra,
+}
+
+/// How the target's rows differ from the source's.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Differences {
+    /// Rows that only the source has.
+    pub missing: u64,
+    /// Rows that only the target has.
+    pub extra: u64,
+    /// Rows of which a value differs.
+    pub different: u64,
+    /// Those of them that the next run puts right anyway.
+    pub pending: u64,
+    /// The keys of the first of them.
+    pub samples: Vec<(Finding, Key)>,
+}
+
+/// Which rows of those that are not as they should be the next run puts right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mending {
+    /// All with such a finding.
+    Every(&'static [Finding]),
+    /// Those with such a finding whose rows the last look came across.
+    Read(&'static [Finding]),
+    /// Those with such a finding that following the NULL lane comes across, whose keys were staged.
+    Lane(&'static [Finding]),
+}
+
 /// What is known of a table in the target that the state says nothing of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Existing {
@@ -144,6 +181,9 @@ pub trait Target: Send + Sync {
     /// Stores `state` alone and gives it back with the target's own counts filled in.
     async fn save(&self, replica: &Arc<Replica>, state: &TableState) -> Result<TableState>;
 
+    /// The same, and counts the table's rows anew instead of trusting what was counted.
+    async fn recount(&self, replica: &Arc<Replica>, state: &TableState) -> Result<TableState>;
+
     /// Empties the stage of keys for `replica`'s table.
     async fn begin_stage(&self, replica: &Arc<Replica>) -> Result<()>;
 
@@ -166,6 +206,40 @@ pub trait Target: Send + Sync {
 
     /// Removes the target's rows whose key was not staged, all in one transaction, and stores `state`.
     async fn remove_unstaged(&self, replica: &Arc<Replica>, removal: Removal, state: &TableState) -> Result<Changes>;
+
+    /// Begins a comparison of rows, or its next look: forgets the rows of the look before, keeps the suspects.
+    async fn begin_check(&self, replica: &Arc<Replica>) -> Result<()>;
+
+    /// Compares the rows of `batches` (cells beyond the replica's columns are ignored) with the target's and remembers
+    /// what it finds, and which keys came; without a key it remembers the rows. Changes nothing in the target.
+    async fn check(&self, replica: &Arc<Replica>, batches: Vec<Batch>) -> Result<Vec<Batch>>;
+
+    /// After a look at all rows: lists the keys of those that are missing, different or extra, and counts them.
+    async fn find_suspects(&self, replica: &Arc<Replica>) -> Result<u64>;
+
+    /// Up to `limit` keys after `after` from that list, or `only` those with such findings.
+    async fn suspects(
+        &self,
+        replica: &Arc<Replica>,
+        only: Option<&'static [Finding]>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>>;
+
+    /// After a second look at the suspects: keeps what it found of them, and strikes off those that are well by now.
+    async fn confirm(&self, replica: &Arc<Replica>) -> Result<()>;
+
+    /// Marks rows of the list that the next run puts right.
+    async fn mark_pending(&self, replica: &Arc<Replica>, mending: Mending) -> Result<()>;
+
+    /// What the comparison found, with up to `samples` keys.
+    async fn differences(&self, replica: &Arc<Replica>, samples: usize) -> Result<Differences>;
+
+    /// Prepares [`remove_unstaged`](Self::remove_unstaged) to remove exactly the extra rows that were found.
+    async fn list_extra(&self, replica: &Arc<Replica>) -> Result<()>;
+
+    /// Forgets what the last comparison remembers.
+    async fn end_check(&self) -> Result<()>;
 
     /// Makes an empty table aside, dropping one that a crash left.
     async fn begin_aside(&self, replica: &Arc<Replica>) -> Result<()>;

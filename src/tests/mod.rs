@@ -2,6 +2,7 @@
 
 mod bed;
 mod config;
+#[macro_use]
 mod contract;
 mod crash;
 mod faults;
@@ -19,4 +20,5 @@ mod sqlite;
 mod sqlite_bed;
 mod support;
 mod target;
+mod verify;
 mod world;

@@ -33,6 +33,13 @@ impl Observer for Recorder {
     }
 }
 
+impl Recorder {
+    /// Shows every further event to `hook` alone.
+    pub fn watch(&self, hook: impl FnMut(&Event) + Send + 'static) {
+        *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+}
+
 /// One source, one target, one handle.
 pub struct World {
     pub bed: Box<dyn Bed>,
@@ -90,15 +97,15 @@ impl World {
     pub async fn run_until(&self, mut when: impl FnMut(&Event) -> bool + Send + 'static) -> Result<RunStats, Failure> {
         let cancel = CancellationToken::new();
         let token = cancel.clone();
-        *self.recorder.hook.lock().unwrap() = Some(Box::new(move |event| {
+        self.recorder.watch(move |event| {
             if when(event) && !token.is_cancelled() {
                 token.cancel();
                 // This holds the run until the word has gone round; a small table would be finished before.
                 std::thread::sleep(Duration::from_millis(50));
             }
-        }));
+        });
         let outcome = self.sync.sync(None, cancel).await;
-        *self.recorder.hook.lock().unwrap() = None;
+        self.recorder.watch(|_| {});
         outcome
     }
 

@@ -148,14 +148,24 @@ impl Database {
     }
 
     pub(super) fn save(&mut self, replica: &Replica, state: &TableState) -> Result<TableState> {
-        self.try_save(replica, state).map_err(|failure| failure.within(saving(&state.target)))
+        self.try_save(replica, state, |_| Ok(Rows::Change(0))).map_err(|failure| failure.within(saving(&state.target)))
     }
 
-    fn try_save(&mut self, replica: &Replica, state: &TableState) -> Result<TableState, Failure> {
+    pub(super) fn recount(&mut self, replica: &Replica, state: &TableState) -> Result<TableState> {
+        let count = |conn: &Connection| Ok(Rows::Exactly(ddl::rows(conn, &state.target)?));
+        self.try_save(replica, state, count).map_err(|failure| failure.within(saving(&state.target)))
+    }
+
+    fn try_save(
+        &mut self,
+        replica: &Replica,
+        state: &TableState,
+        rows: impl FnOnce(&Connection) -> Result<Rows, Failure>,
+    ) -> Result<TableState, Failure> {
         self.ready()?;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let null_tracked = null_tracked(&tx, replica)?;
-        state::put(&tx, state, Rows::Change(0), Some(null_tracked))?;
+        state::put(&tx, state, rows(&tx)?, Some(null_tracked))?;
         let (record_count, null_tracked) = state::counts(&tx, &state.source)?;
         tx.commit()?;
         Ok(TableState { record_count, null_tracked, ..state.clone() })

@@ -4,6 +4,7 @@
 //! so that it answers while a load is running. A file that isn't there is made by the first write, never by a look.
 
 mod aside;
+mod check;
 mod connection;
 mod database;
 mod ddl;
@@ -22,7 +23,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
-use super::{Changes, Ddl, Existing, KeyDifference, Lane, Removal, State, TableState, Target, TargetLock, Write};
+use super::{
+    Changes, Ddl, Differences, Existing, Finding, KeyDifference, Lane, Mending, Removal, State, TableState, Target,
+    TargetLock, Write,
+};
 use crate::batch::{Batch, Key};
 use crate::error::{Error, Kind, Result};
 use crate::replica::Replica;
@@ -133,6 +137,11 @@ impl Target for SqliteTarget {
         self.worker.call(move |writer| writer.commit(|database| database.save(&replica, &state))).await
     }
 
+    async fn recount(&self, replica: &Arc<Replica>, state: &TableState) -> Result<TableState> {
+        let (replica, state) = (Arc::clone(replica), state.clone());
+        self.worker.call(move |writer| writer.commit(|database| database.recount(&replica, &state))).await
+    }
+
     async fn begin_stage(&self, replica: &Arc<Replica>) -> Result<()> {
         let replica = Arc::clone(replica);
         self.worker.call(move |writer| writer.database()?.begin_stage(&replica)).await
@@ -164,6 +173,56 @@ impl Target for SqliteTarget {
         self.worker
             .call(move |writer| writer.commit(|database| database.remove_unstaged(&replica, removal, &state)))
             .await
+    }
+
+    async fn begin_check(&self, replica: &Arc<Replica>) -> Result<()> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.begin_check(&replica)).await
+    }
+
+    async fn check(&self, replica: &Arc<Replica>, mut batches: Vec<Batch>) -> Result<Vec<Batch>> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.check(&replica, &mut batches).map(|()| batches)).await
+    }
+
+    async fn find_suspects(&self, replica: &Arc<Replica>) -> Result<u64> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.find_suspects(&replica)).await
+    }
+
+    async fn suspects(
+        &self,
+        replica: &Arc<Replica>,
+        only: Option<&'static [Finding]>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>> {
+        let (replica, after) = (Arc::clone(replica), after.cloned());
+        self.worker.call(move |writer| writer.database()?.suspects(&replica, only, after.as_ref(), limit)).await
+    }
+
+    async fn confirm(&self, replica: &Arc<Replica>) -> Result<()> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.confirm(&replica)).await
+    }
+
+    async fn mark_pending(&self, replica: &Arc<Replica>, mending: Mending) -> Result<()> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.mark_pending(&replica, mending)).await
+    }
+
+    async fn differences(&self, replica: &Arc<Replica>, samples: usize) -> Result<Differences> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.differences(&replica, samples)).await
+    }
+
+    async fn list_extra(&self, replica: &Arc<Replica>) -> Result<()> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.list_extra(&replica)).await
+    }
+
+    async fn end_check(&self) -> Result<()> {
+        self.worker.call(move |writer| writer.database()?.end_check()).await
     }
 
     async fn begin_aside(&self, replica: &Arc<Replica>) -> Result<()> {

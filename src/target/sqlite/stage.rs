@@ -15,17 +15,17 @@ use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::target::{Changes, KeyDifference, Lane, Removal, TableState};
 
-const STAGE: &str = "temp.tmp_data_sync_stage";
+pub(super) const STAGE: &str = "temp.tmp_data_sync_stage";
 
 /// The keys that the target has and the stage has not.
-const EXTRA: &str = "temp.tmp_data_sync_extra";
+pub(super) const EXTRA: &str = "temp.tmp_data_sync_extra";
 
 /// The name of a key column in the stage; the target's own could be `changed`.
-fn staged(index: usize) -> String {
+pub(super) fn staged(index: usize) -> String {
     format!("k{index}")
 }
 
-fn staged_key(replica: &Replica, prefix: &str) -> String {
+pub(super) fn staged_key(replica: &Replica, prefix: &str) -> String {
     join(0..replica.key.len(), ", ", |index| format!("{prefix}{}", staged(index)))
 }
 
@@ -35,7 +35,7 @@ fn same_key(replica: &Replica) -> String {
 }
 
 /// The condition that row `t` of the target is in `lane`.
-fn in_lane(replica: &Replica, lane: Lane) -> String {
+pub(super) fn in_lane(replica: &Replica, lane: Lane) -> String {
     let mut terms = Vec::new();
     if lane == Lane::WithoutTrack {
         terms.push(ddl::lacks_track(replica, "t.").unwrap_or_else(|| "0".to_owned()));
@@ -114,6 +114,20 @@ fn value(sql: Sql<'_>) -> Value {
         Sql::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
         Sql::Blob(blob) => Value::Blob(blob.to_vec()),
     }
+}
+
+/// The keys of `width` columns that `sql` selects, given the key `after`.
+pub(super) fn keys_of(conn: &Connection, sql: &str, after: Option<&Key>, width: usize) -> rusqlite::Result<Vec<Key>> {
+    let mut select = conn.prepare_cached(sql)?;
+    for (index, value) in after.into_iter().flatten().enumerate() {
+        select.raw_bind_parameter(index + 1, Bound(value))?;
+    }
+    let mut rows = select.raw_query();
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        keys.push((0..width).map(|index| row.get_ref(index).map(value)).collect::<rusqlite::Result<Key>>()?);
+    }
+    Ok(keys)
 }
 
 impl Database {
@@ -220,16 +234,7 @@ impl Database {
         };
         let order = join(1..=width, ", ", |index| index.to_string());
         let sql = format!("{ahead}{left} ORDER BY {order} LIMIT {limit}");
-        let mut select = self.conn.prepare_cached(&sql)?;
-        for (index, value) in after.into_iter().flatten().enumerate() {
-            select.raw_bind_parameter(index + 1, Bound(value))?;
-        }
-        let mut rows = select.raw_query();
-        let mut keys = Vec::new();
-        while let Some(row) = rows.next()? {
-            keys.push((0..width).map(|index| row.get_ref(index).map(value)).collect::<rusqlite::Result<Key>>()?);
-        }
-        Ok(keys)
+        Ok(keys_of(&self.conn, &sql, after, width)?)
     }
 
     pub(super) fn remove_unstaged(
