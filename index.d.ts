@@ -313,6 +313,30 @@ export interface DryRun {
   tables: Record<string, TablePlan>;
 }
 
+/** How a table in the target differs from the source's. */
+export interface TableDifferences {
+  /** Rows that the source has. */
+  rows: number;
+  /** Rows that only the source has. */
+  missing: number;
+  /** Rows that only the target has; with `deletes: 'none'`, rows that were deleted at the source stay there. */
+  extra: number;
+  /** Rows that both have, of which a value differs. */
+  different: number;
+  /** Those of them that the next run puts right anyway, such as rows that changed since the last one. */
+  pending: number;
+  /** Rows that were inserted, rewritten, deleted or marked as deleted; 0 without `repair`. */
+  repaired: number;
+  /** Up to ten of the rows that differ: how, and their keys as text by the target's columns. Empty without a key. */
+  samples: { kind: 'missing' | 'different' | 'extra'; key: Record<string, string> }[];
+}
+
+/** What `verify` found. */
+export interface Verification {
+  /** By the table's name in the target. */
+  tables: Record<string, TableDifferences>;
+}
+
 /** Where one table stands. */
 export interface TableStatus {
   /** The position as text: the track value, or the key while the first load is under way; `null` before the first row. */
@@ -411,7 +435,8 @@ export interface SyncEvents {
   progress: [
     event: {
       table: string;
-      phase: SyncPhase;
+      /** `verify` while `verify()` compares the table. */
+      phase: SyncPhase | 'verify';
       /** Rows read in this run so far. */
       rows: number;
       /** Roughly how many there will be, when known. */
@@ -441,6 +466,17 @@ export interface TriggerOptions {
   signal?: AbortSignal;
   /** Plans, and writes nothing. Default: `false`. */
   dryRun?: boolean;
+}
+
+/** What `verify` takes beside the tables. */
+export interface VerifyOptions {
+  /** Ends the call; it then rejects with `ABORTED`. */
+  signal?: AbortSignal;
+  /**
+   * Writes the rows that are missing or different anew, and removes those that are extra where `deletes` follows them, up
+   * to `delete_limit`. Nothing else is touched, and no position moves. Default: `false`.
+   */
+  repair?: boolean;
 }
 
 /**
@@ -489,6 +525,17 @@ export class DataSyncPlugin extends EventEmitter {
     options: TriggerOptions & { dryRun: true },
   ): Promise<DryRun>;
   triggerSync(tables?: readonly string[] | null, options?: TriggerOptions): Promise<SyncStats | DryRun>;
+
+  /**
+   * Compares the replica with the source, row by row and value by value, and changes neither. Reads each table once; what
+   * differs then is looked at a second time, at a later moment of the source. No run goes on meanwhile; triggers wait.
+   *
+   * @param tables names as in the option `tables`; all when absent or empty
+   * @throws {DataSyncError} when a table can't be compared: `TABLE_NOT_FOUND` when it was never synced, `SCHEMA` when its
+   * schema or options changed since the last run
+   */
+  verify(tables?: readonly string[] | null, options?: VerifyOptions): Promise<Verification>;
+  verify(options: VerifyOptions): Promise<Verification>;
 
   /**
    * Forgets where a table stands, so that the next run loads it anew.

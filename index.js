@@ -98,10 +98,20 @@ class DataSyncPlugin extends EventEmitter {
 
   async triggerSync(tables, options) {
     const entry = this.triggerSync;
-    const names = tableNames(tables, entry);
-    const { signal, dryRun } = triggerOptions(options, entry);
-    if (signal?.aborted) throw located(aborted(signal), siteOf(entry));
+    const names = tableNames(tables, 'triggerSync', entry);
+    const { signal, flag: dryRun } = callOptions(options, 'triggerSync', 'dryRun', entry);
+    if (signal?.aborted) throw located(aborted('sync', signal), siteOf(entry));
     return this.#call('triggerSync', { tables: names, dryRun }, entry, signal);
+  }
+
+  async verify(tables, options) {
+    const entry = this.verify;
+    // The tables may be left out: verify({ repair: true }).
+    const [named, wishes] = isOptions(tables) && options === undefined ? [undefined, tables] : [tables, options];
+    const names = tableNames(named, 'verify', entry);
+    const { signal, flag: repair } = callOptions(wishes, 'verify', 'repair', entry);
+    if (signal?.aborted) throw located(aborted('comparison', signal), siteOf(entry));
+    return this.#call('verify', { tables: names, repair }, entry, signal);
   }
 
   async resetSyncState(table) {
@@ -223,10 +233,14 @@ function guarded(work) {
   }
 }
 
-function tableNames(tables, entry) {
+function isOptions(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function tableNames(tables, method, entry) {
   if (tables === undefined || tables === null) return null;
   if (!Array.isArray(tables)) {
-    const takes = 'triggerSync takes an array of table names, or nothing for all tables';
+    const takes = `${method} takes an array of table names, or nothing for all tables`;
     throw invalid(TypeError, `Argument 'tables' is ${kindOf(tables)}; ${takes}`, entry);
   }
   const wrong = tables.findIndex((name) => typeof name !== 'string' || name === '');
@@ -238,28 +252,29 @@ function tableNames(tables, entry) {
   return tables.length > 0 ? tables : null;
 }
 
-function triggerOptions(options, entry) {
-  if (options === undefined || options === null) return { dryRun: false };
-  if (typeof options !== 'object' || Array.isArray(options)) {
-    throw invalid(TypeError, `Argument 'options' is ${kindOf(options)}; it takes { signal, dryRun }`, entry);
+/** The signal of a call's options and the one flag that its method takes, called `name`. */
+function callOptions(options, method, name, entry) {
+  if (options === undefined || options === null) return { flag: false };
+  if (!isOptions(options)) {
+    throw invalid(TypeError, `Argument 'options' is ${kindOf(options)}; it takes { signal, ${name} }`, entry);
   }
-  const unknown = Object.keys(options).find((key) => key !== 'signal' && key !== 'dryRun');
+  const unknown = Object.keys(options).find((key) => key !== 'signal' && key !== name);
   if (unknown !== undefined) {
-    throw invalid(TypeError, `Unknown option '${unknown}'; triggerSync takes { signal, dryRun }`, entry);
+    throw invalid(TypeError, `Unknown option '${unknown}'; ${method} takes { signal, ${name} }`, entry);
   }
-  const { signal = undefined, dryRun = false } = options;
-  if (typeof dryRun !== 'boolean') {
-    throw invalid(TypeError, `Option 'dryRun' is ${kindOf(dryRun)}; it takes a boolean`, entry);
+  const { signal = undefined, [name]: flag = false } = options;
+  if (typeof flag !== 'boolean') {
+    throw invalid(TypeError, `Option '${name}' is ${kindOf(flag)}; it takes a boolean`, entry);
   }
   if (signal !== undefined && (typeof signal?.aborted !== 'boolean' || typeof signal.addEventListener !== 'function')) {
     throw invalid(TypeError, `Option 'signal' is ${kindOf(signal)}; it takes an AbortSignal`, entry);
   }
-  return { signal, dryRun };
+  return { signal, flag };
 }
 
-function aborted(signal) {
+function aborted(what, signal) {
   const cause = signal.reason?.message ?? String(signal.reason);
-  return new DataSyncError(`The sync was aborted: ${cause}`, { code: 'ABORTED', cause });
+  return new DataSyncError(`The ${what} was aborted: ${cause}`, { code: 'ABORTED', cause });
 }
 
 module.exports = { DataSyncError, DataSyncPlugin, default: DataSyncPlugin };

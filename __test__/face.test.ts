@@ -177,6 +177,20 @@ describe('arguments', () => {
     expect(error.message).toContain(`'${name}'`);
   });
 
+  test.each([
+    ['tables', ['users']],
+    ['tables[0]', [[7]]],
+    ['options', [[], 'repair']],
+    ['dryRun', [[], { dryRun: true }]],
+    ['repair', [{ repair: 1 }]],
+    ['signal', [{ signal: {} }]],
+  ])('verify names %s', async (name, args) => {
+    const verify = plugin.verify.bind(plugin) as (...args: unknown[]) => Promise<unknown>;
+    const error = await rejection(verify(...args));
+    expect(error).toBeInstanceOf(TypeError);
+    expect(error.message).toContain(`'${name}'`);
+  });
+
   test('resetSyncState takes one name', async () => {
     const reset = plugin.resetSyncState.bind(plugin) as (...args: unknown[]) => Promise<unknown>;
     for (const table of [7, '', ['users']]) expect(await rejection(reset(table))).toBeInstanceOf(TypeError);

@@ -10,6 +10,7 @@ import DefaultPlugin, {
   type SyncEvents,
   type SyncStats,
   type SyncStatus,
+  type Verification,
 } from '../../index.js';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -117,6 +118,13 @@ export async function calls(): Promise<void> {
   await plugin.triggerSync('users');
   // @ts-expect-error not an option
   await plugin.triggerSync([], { timeout: 1 });
+
+  const found = await plugin.verify();
+  proven<Same<typeof found, Verification>>();
+  await plugin.verify(['users'], { repair: true, signal: new AbortController().signal });
+  await plugin.verify({ repair: true });
+  // @ts-expect-error not an option
+  await plugin.verify({ dryRun: true });
 
   await plugin.resetSyncState();
   await plugin.resetSyncState('users');

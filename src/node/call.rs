@@ -18,6 +18,12 @@ struct Trigger {
 }
 
 #[derive(Deserialize)]
+struct Verify {
+    tables: Option<Vec<String>>,
+    repair: bool,
+}
+
+#[derive(Deserialize)]
 struct Reset {
     table: Option<String>,
 }
@@ -38,6 +44,10 @@ pub async fn make(core: DataSync, method: &str, argument: &str, cancel: Cancella
             } else {
                 write(core.sync(tables, cancel).await?)
             }
+        }
+        "verify" => {
+            let Verify { tables, repair } = read(argument)?;
+            write(core.verify(tables, repair, cancel).await?)
         }
         "getSyncStatus" => write(core.status().await.map_err(|error| failure(&error))?),
         "resetSyncState" => {

@@ -39,6 +39,39 @@ suite!(
     starbasedb: crate::tests::sqlite_bed::starbasedb_beds,
 );
 
+/// A row that differs at first and no more when it is looked at again: it is told as it is in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_differs_is_looked_at_again() {
+    for bed in crate::tests::sqlite_bed::file_beds().await {
+        let path = bed.source()["path"].as_str().unwrap().to_owned();
+        let (world, shape) = synced(bed, 50, json!({})).await;
+        let change = |id: i64, name: &str| {
+            let change = row([("name", name.into())]);
+            (row([("id", id.into())]), change)
+        };
+        for id in [3, 4] {
+            let (key, change) = change(id, "for a moment");
+            world.bed.update(&shape, &key, &change).await;
+        }
+        world.bed.insert(&shape, &[usual(60, 60, "short-lived", at(-9_000_000))]).await;
+        rest().await;
+        world.recorder.watch(move |event| {
+            if matches!(event, Event::Progress { phase: Phase::Verify, .. }) {
+                let source = rusqlite::Connection::open(&path).unwrap();
+                source
+                    .execute_batch("UPDATE users SET name = 'x' WHERE id = 3; DELETE FROM users WHERE id = 60")
+                    .unwrap();
+            }
+        });
+        let found = verify(&world, false).await;
+        // It is in the lookback, so the next run reads it.
+        assert_eq!((found.rows, counts(&found)), (51, (0, 1, 0, 1)), "{found:?}");
+        assert_eq!(found.samples[0].key["id"], "4");
+        world.recorder.watch(|_| {});
+        world.end().await;
+    }
+}
+
 async fn try_verify(world: &World, repair: bool) -> Result<Verification, Failure> {
     world.sync.verify(None, repair, CancellationToken::new()).await
 }
