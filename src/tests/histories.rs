@@ -1,5 +1,6 @@
 //! Random histories: rows, ties, NULLs, updates, deletes, dates in the future, transactions that commit late, runs that
-//! are cut and handles that are made anew; after every complete run the target equals the source, cell by cell.
+//! are cut, handles that are made anew, and a target that is damaged and repaired; after every complete run the target
+//! equals the source, cell by cell.
 //!
 //! A failure prints its seed; `DATA_SYNC_TEST_SEED` replays it, `DATA_SYNC_TEST_HISTORIES` sets how many are tried.
 
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use crate::engine::TableDifferences;
 use crate::event::Event;
 
 use super::bed::{Bed, Datum, Open, Row, Shape};
@@ -72,7 +75,7 @@ impl History {
     async fn step(&mut self) {
         self.clock += self.random.i64(0..20);
         let ids = |rows: &[Row]| rows.iter().map(id_of).collect::<Vec<_>>();
-        match self.random.u8(..15) {
+        match self.random.u8(..17) {
             0..=2 => {
                 let rows = self.rows(120);
                 self.world.bed.insert(&self.shape, &rows).await;
@@ -118,10 +121,23 @@ impl History {
                 let _ = cut.await;
             }
             10 => self.world.restart(json!({ "batch_size": self.random.usize(1..60) })).await,
-            _ => {
-                self.world.run().await;
+            11 => {
+                // Every change of a history is one that a run notices.
+                let Some(found) = self.verify(false).await else { return };
+                assert_eq!(found.pending, found.missing + found.different + found.extra, "{found:?}");
+            }
+            12 => {
+                if self.verify(false).await.is_none() {
+                    return;
+                }
+                let (gone, forged) = (self.random.u8(..7), self.random.u8(..7));
+                self.world.damage(&format!(
+                    "DELETE FROM things WHERE n % 7 = {gone}; UPDATE things SET name = 'forged' WHERE n % 7 = {forged}"
+                ));
+                self.verify(true).await;
                 self.world.assert_equal(&self.shape).await;
             }
+            _ => self.run().await,
         }
         let due = |(began, _, _): &(i64, Vec<i64>, Box<dyn Open>)| self.clock - began > LATE;
         if let Some(index) = self.open.iter().position(due).or((self.random.u8(..4) == 0).then_some(0))
@@ -133,12 +149,28 @@ impl History {
         }
     }
 
+    /// Runs to the end; then there is no difference, for our own comparison either.
+    async fn run(&self) {
+        self.world.run().await;
+        self.world.assert_equal(&self.shape).await;
+        let found = self.verify(false).await.expect("a table that is synced can be compared");
+        assert_eq!((found.missing, found.different, found.extra), (0, 0, 0), "{found:?}");
+    }
+
+    /// `None` when there is nothing to compare yet.
+    async fn verify(&self, repair: bool) -> Option<TableDifferences> {
+        match self.world.sync.verify(None, repair, CancellationToken::new()).await {
+            Ok(mut found) => found.tables.remove("things"),
+            Err(failure) if matches!(failure.first.code, "TABLE_NOT_FOUND" | "SCHEMA") => None,
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+
     async fn end(mut self) {
         for (_, _, open) in self.open.drain(..) {
             open.commit().await;
         }
-        self.world.run().await;
-        self.world.assert_equal(&self.shape).await;
+        self.run().await;
         let again = self.world.run().await;
         assert_eq!((again.rows_inserted, again.rows_updated, again.rows_deleted), (0, 0, 0));
         self.world.end().await;

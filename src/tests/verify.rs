@@ -92,11 +92,6 @@ async fn rest() {
     tokio::time::sleep(Duration::from_millis(120)).await;
 }
 
-/// Changes the target behind the plugin's back.
-fn damage(world: &World, sql: &str) {
-    rusqlite::Connection::open(world.path()).unwrap().execute_batch(sql).unwrap();
-}
-
 async fn synced(bed: Box<dyn Bed>, rows: i64, options: serde_json::Value) -> (World, Shape) {
     let shape = Shape::usual("users");
     bed.create(&shape).await;
@@ -131,16 +126,13 @@ async fn a_good_replica_has_no_difference(bed: Box<dyn Bed>) {
 async fn every_kind_of_difference_is_found_and_repaired(bed: Box<dyn Bed>) {
     let (world, shape) = synced(bed, 700, json!({ "deletes": "hard", "batch_size": 100 })).await;
     let id = world.bed.id();
-    damage(
-        &world,
-        &format!(
-            "DELETE FROM users WHERE n IN (3, 690);
+    world.damage(&format!(
+        "DELETE FROM users WHERE n IN (3, 690);
              UPDATE users SET name = 'y' WHERE n = 5; UPDATE users SET name = NULL WHERE n = 6;
              UPDATE users SET updated_at = NULL WHERE n = 7; UPDATE users SET name = CAST(name AS BLOB) WHERE n = 8;
              INSERT INTO users ({id}, n) SELECT {}, -1",
-            if id == "id" { "9000" } else { "'9000'" },
-        ),
-    );
+        if id == "id" { "9000" } else { "'9000'" },
+    ));
     let found = verify(&world, false).await;
     assert_eq!((found.rows, found.repaired), (700, 0));
     let (missing, different, extra, pending) = counts(&found);
@@ -196,7 +188,7 @@ async fn a_repair_keeps_to_the_options(bed: Box<dyn Bed>) {
 
     world.restart(json!({ "tables": [{ "name": "users", "mode": "append" }] })).await;
     world.run().await;
-    damage(&world, "UPDATE users SET name = 'mine' WHERE n = 7; DELETE FROM users WHERE n = 8");
+    world.damage("UPDATE users SET name = 'mine' WHERE n = 7; DELETE FROM users WHERE n = 8");
     let found = verify(&world, true).await;
     assert_eq!((found.missing, found.different, found.repaired), (1, 1, 1), "append rewrites nothing: {found:?}");
     assert_eq!(world.query("SELECT name FROM users WHERE n = 7"), [[some("mine")]]);
@@ -209,7 +201,7 @@ async fn marked_rows_are_gone(bed: Box<dyn Bed>) {
     assert_eq!(counts(&verify(&world, false).await), (0, 0, 1, 1));
     world.run().await;
     assert_eq!(counts(&verify(&world, false).await), (0, 0, 0, 0));
-    damage(&world, "UPDATE users SET _deleted_at = '2026-01-01' WHERE n = 5");
+    world.damage("UPDATE users SET _deleted_at = '2026-01-01' WHERE n = 5");
     let found = verify(&world, true).await;
     assert_eq!((found.missing, found.repaired), (1, 1), "{found:?}");
     assert_eq!(world.query("SELECT n FROM users WHERE _deleted_at IS NOT NULL"), [[some("3")]]);
@@ -227,7 +219,7 @@ async fn a_table_without_a_key_is_counted(bed: Box<dyn Bed>) {
     let world = World::new(bed, json!({}));
     world.run().await;
     assert_eq!(counts(&verify(&world, false).await), (0, 0, 0, 0));
-    damage(&world, "DELETE FROM log WHERE rowid IN (1, 2, 3); INSERT INTO log VALUES (77, 'x')");
+    world.damage("DELETE FROM log WHERE rowid IN (1, 2, 3); INSERT INTO log VALUES (77, 'x')");
     let found = verify(&world, true).await;
     assert_eq!((found.rows, counts(&found), found.repaired), (40, (3, 0, 1, 4), 0));
     world.end().await;
@@ -252,7 +244,7 @@ async fn what_cannot_be_compared_is_said(bed: Box<dyn Bed>) {
     assert!(failure.first.message.contains("sync it first"), "{failure:?}");
     world.run().await;
     assert_eq!(counts(&verify(&world, false).await), (0, 0, 2, 0));
-    damage(&world, "DROP TABLE users");
+    world.damage("DROP TABLE users");
     let failure = try_verify(&world, false).await.expect_err("a failure");
     assert_eq!(failure.first.code, "TABLE_NOT_FOUND");
 

@@ -134,6 +134,11 @@ impl World {
         query(&self.path(), sql)
     }
 
+    /// Changes the target behind the plugin's back.
+    pub fn damage(&self, sql: &str) {
+        rusqlite::Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
+    }
+
     /// Panics unless the target's table equals the source's, cell by cell, and the counter is right.
     pub async fn assert_equal(&self, shape: &Shape) {
         self.assert_equal_as(shape, shape.name).await;
