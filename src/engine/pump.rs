@@ -3,7 +3,7 @@
 use crate::batch::{Batch, Cell, Position};
 use crate::error::Result;
 use crate::event::{Event, Phase};
-use crate::source::{self, Range, ScanPlan};
+use crate::source::{self, BatchSink, Range, ScanPlan, Source};
 use crate::target::{Changes, TableState, Write};
 
 use super::run::Run;
@@ -64,17 +64,13 @@ impl Run<'_> {
             Range::ByKey { .. } | Range::Whole => Phase::Snapshot,
             _ => Phase::Incremental,
         };
-        let hidden = if matches!(range, Range::ByTrack { .. }) { 2 } else { 0 };
         let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
         if phase == Phase::Snapshot && progress.estimated_rows.is_none() {
             progress.estimated_rows = self.control.or_end(self.source.estimate(&plan)).await?;
         }
-        let (mut sink, mut incoming) = source::channel(work.replica.columns.len() + hidden, plan.batch_size);
+        let (sink, mut incoming) = source::channel(work.replica.columns.len() + hidden(&plan.range), plan.batch_size);
         let Run { source, target, control, reporter, .. } = self;
-        let read = async move {
-            source.scan(&plan, &mut sink).await?;
-            sink.flush().await
-        };
+        let read = read_all(&mut **source, &plan, sink);
         let write = async move {
             loop {
                 let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
@@ -102,17 +98,13 @@ impl Run<'_> {
 
     /// Reads `range` and compares its rows with the target's.
     pub async fn pump_check(&mut self, work: &Work, range: Range, progress: &mut Progress) -> Result<()> {
-        let hidden = if matches!(range, Range::ByTrack { .. }) { 2 } else { 0 };
         let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
         if progress.estimated_rows.is_none() {
             progress.estimated_rows = self.control.or_end(self.source.estimate(&plan)).await?;
         }
-        let (mut sink, mut incoming) = source::channel(work.replica.columns.len() + hidden, plan.batch_size);
+        let (sink, mut incoming) = source::channel(work.replica.columns.len() + hidden(&plan.range), plan.batch_size);
         let Run { source, target, control, reporter, .. } = self;
-        let read = async move {
-            source.scan(&plan, &mut sink).await?;
-            sink.flush().await
-        };
+        let read = read_all(&mut **source, &plan, sink);
         let compare = async move {
             loop {
                 let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
@@ -126,14 +118,10 @@ impl Run<'_> {
 
     /// Reads keys and stages them.
     pub async fn pump_keys(&mut self, work: &Work, range: Range) -> Result<()> {
-        let hidden = usize::from(matches!(range, Range::KeysWithoutTrack { .. }));
         let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
-        let (mut sink, mut incoming) = source::channel(work.replica.key.len() + hidden, plan.batch_size);
+        let (sink, mut incoming) = source::channel(work.replica.key.len() + hidden(&plan.range), plan.batch_size);
         let Run { source, target, control, .. } = self;
-        let read = async move {
-            source.scan(&plan, &mut sink).await?;
-            sink.flush().await
-        };
+        let read = read_all(&mut **source, &plan, sink);
         let write = async move {
             loop {
                 let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
@@ -142,6 +130,21 @@ impl Run<'_> {
         };
         both(read, write).await
     }
+}
+
+/// Cells of a range's rows beyond those that were asked for.
+const fn hidden(range: &Range) -> usize {
+    match range {
+        Range::ByTrack { .. } => 2,
+        Range::KeysWithoutTrack { .. } => 1,
+        _ => 0,
+    }
+}
+
+/// Reads a whole scan.
+async fn read_all(source: &mut dyn Source, plan: &ScanPlan<'_>, mut sink: BatchSink) -> Result<()> {
+    source.scan(plan, &mut sink).await?;
+    sink.flush().await
 }
 
 /// Drives reading and writing side by side. What was read before the source failed is still written; when writing fails,
