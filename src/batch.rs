@@ -259,6 +259,18 @@ impl Batch {
         }
     }
 
+    /// Whether row `row`, column `column` is `value`.
+    pub fn holds(&self, row: usize, column: usize, value: &Value) -> bool {
+        match (self.resolve(self.row(row)[column]), value) {
+            (ValueRef::Null, Value::Null) => true,
+            (ValueRef::Int(cell), Value::Int(value)) => cell == *value,
+            (ValueRef::Real(cell), Value::Real(value)) => cell.total_cmp(value).is_eq(),
+            (ValueRef::Text(cell), Value::Text(value)) => cell == value.as_bytes(),
+            (ValueRef::Blob(cell), Value::Blob(value)) => cell == value,
+            _ => false,
+        }
+    }
+
     /// A copy of the values in row `row` at `columns`.
     pub fn key(&self, row: usize, columns: &[usize]) -> Key {
         columns.iter().map(|&column| self.value(row, column)).collect()

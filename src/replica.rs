@@ -66,6 +66,14 @@ impl Replica {
         }
     }
 
+    /// Whether the track value tells a time.
+    pub fn tracks_time(&self) -> bool {
+        let tells_time = |source: &usize| {
+            matches!(self.source.columns[*source].kind, SourceType::Timestamp { .. } | SourceType::Date)
+        };
+        matches!(&self.track, Track::Columns(sources) if sources.iter().all(tells_time))
+    }
+
     /// Whether some row may have no track value at all, so that the NULL lane has to look.
     pub fn may_lack_track(&self) -> bool {
         match &self.track {

@@ -77,7 +77,7 @@ impl Run<'_> {
                 let mut next = state.clone();
                 let mut read = 0;
                 for batch in &batches {
-                    advance(work, rows.advance, batch, &mut next);
+                    progress.met_position |= advance(work, rows.advance, batch, &mut next);
                     read += batch.rows() as u64;
                     progress.stats.bytes_read += batch.payload();
                 }
@@ -164,22 +164,31 @@ async fn both(read: impl Future<Output = Result<()>>, write: impl Future<Output 
     }
 }
 
-/// Moves the position in `state` to the last row of `batch` that may carry it.
-fn advance(work: &Work, advance: Advance, batch: &Batch, state: &mut TableState) {
+/// Moves the position in `state` to the last row of `batch` that may carry it. Says whether the batch has such a row, or
+/// the one at the position.
+fn advance(work: &Work, advance: Advance, batch: &Batch, state: &mut TableState) -> bool {
     let replica = &work.replica;
     match advance {
-        Advance::None => {}
+        Advance::None => false,
         Advance::Key => {
             if let Some(last) = batch.rows().checked_sub(1) {
                 state.key_position = Some(batch.key(last, &replica.key));
             }
+            false
         }
         Advance::Track => {
             let width = replica.columns.len();
             let last = (0..batch.rows()).rev().find(|&row| batch.row(row)[width + 1] == Cell::Int(1));
             if let Some(row) = last {
                 state.position = Some(Position { track: batch.value(row, width), key: batch.key(row, &replica.key) });
+                return true;
             }
+            state.position.as_ref().is_some_and(|position| {
+                (0..batch.rows()).any(|row| {
+                    batch.holds(row, width, &position.track)
+                        && replica.key.iter().zip(&position.key).all(|(&column, value)| batch.holds(row, column, value))
+                })
+            })
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::event::{Event, Level, Mode, TableStats};
 use crate::mapping::SqliteType;
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::SourceType;
-use crate::source::{Lookback, Moment, Range, TrackPart};
+use crate::source::{Lookback, Moment, Range, Standing, TrackPart};
 use crate::target::{Ddl, TablePhase, TableState, Write};
 
 use super::drift::{self, Drift};
@@ -39,6 +39,8 @@ pub struct Progress {
     /// Roughly how many rows there will be.
     pub estimated_rows: Option<u64>,
     announced: bool,
+    /// Whether the present read of a track range came by the position's own row, or one after it.
+    pub met_position: bool,
 }
 
 /// A table's plan and state while a try is under way.
@@ -70,6 +72,7 @@ impl Progress {
             loading_since: None,
             estimated_rows: None,
             announced: false,
+            met_position: false,
         }
     }
 }
@@ -159,6 +162,7 @@ impl Run<'_> {
             }
             _ => route(&plan, &drift, progress.state.as_ref()),
         };
+        let route = self.route_from_here(&plan, route, progress)?;
         for (level, hint) in &plan.hints {
             self.reporter.log_once(*level, hint);
         }
@@ -192,6 +196,32 @@ impl Run<'_> {
             Route::Update => {
                 self.prepare(&work, &drift.steps, progress).await?;
                 self.update(&work, progress).await
+            }
+        }
+    }
+
+    /// The way to take when the source may stand before what the table was synced to.
+    fn route_from_here(&self, plan: &Plan, route: Route, progress: &Progress) -> Result<Route> {
+        let saved = progress.state.as_ref().and_then(|state| state.snapshot.as_deref());
+        let (Route::Update | Route::Resume, Some(saved)) = (route, saved) else { return Ok(route) };
+        let target = &plan.replica.target;
+        match self.source.standing(saved) {
+            Standing::Later => Ok(route),
+            Standing::Lagging => Err(Error::new(Kind::SourceRead, format!("Failed to read table '{target}'"))
+                .because(
+                    "the source is a standby that is behind what this replica has already seen: wait until it has \
+                     caught up, or name the primary",
+                )
+                .transient(true)),
+            Standing::Lost => {
+                self.reporter.log(
+                    Level::Warn,
+                    format_args!(
+                        "The source is behind what table {target} was synced to: a server took over without the last \
+                         transactions, or was restored to an earlier moment; the table is read again as a whole"
+                    ),
+                );
+                Ok(Route::Reload)
             }
         }
     }
@@ -399,12 +429,47 @@ impl Run<'_> {
         };
         let rows = |advance| Rows { write: write_of(work), stage: false, advance };
         if after == floor {
-            return self.pump(work, range(TrackPart::All), rows(Advance::Track), progress).await;
+            // Where the source returns only what changed, the row at the position need not be among it; time goes on
+            // there whatever happens, but numbers may begin anew.
+            progress.met_position = after.is_none() || (work.replica.source.sees_changes && work.replica.tracks_time());
+            self.pump(work, range(TrackPart::All), rows(Advance::Track), progress).await?;
+            return if progress.met_position { Ok(()) } else { self.step_back(work, progress).await };
         }
         // An earlier run was cut on its way. What lies ahead comes first, so that a run that is cut again and again at
         // the same length still moves on; reading its lookback first, it would read the same rows for ever.
         self.pump(work, range(TrackPart::Ahead), rows(Advance::Track), progress).await?;
         self.pump(work, range(TrackPart::Behind), rows(Advance::None), progress).await
+    }
+
+    /// Goes on from the newest row there is, when the one at the position is gone: a source that went back to an earlier
+    /// moment gives out the values behind the position a second time.
+    async fn step_back(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
+        let newest = self.control.or_end(self.source.high_water(&work.replica)).await?;
+        let state = progress.state.as_mut().ok_or_else(no_state)?;
+        if state.position == newest {
+            return Ok(());
+        }
+        // Where deleted rows are followed, this is a row like the others.
+        let level = if work.plan.deletes == Deletes::None { Level::Warn } else { Level::Info };
+        self.reporter.log_once(
+            level,
+            format_args!(
+                "The newest row of table {} is gone from the source: it was deleted, or the source went back to an \
+                 earlier moment (a failover to a server that was behind, a restored backup); verify() tells what differs",
+                work.replica.target
+            ),
+        );
+        state.position.clone_from(&newest);
+        state.floor.clone_from(&newest);
+        let range = Range::ByTrack {
+            part: TrackPart::All,
+            floor: newest.clone(),
+            after: newest,
+            snapshot: state.snapshot.clone(),
+            lookback: Lookback { seconds: self.options.lookback, values: self.options.lookback_values },
+        };
+        let rows = Rows { write: write_of(work), stage: false, advance: Advance::Track };
+        self.pump(work, range, rows, progress).await
     }
 
     /// Builds the table aside and puts it in place at once.

@@ -33,6 +33,17 @@ pub struct Moment {
     pub snapshot: Option<String>,
 }
 
+/// How a consistent read stands to an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Not before it, as far as the source can tell.
+    Later,
+    /// Before it, on a standby that has yet to catch up.
+    Lagging,
+    /// Before it for good: the server took over without the last transactions, or was restored to an earlier moment.
+    Lost,
+}
+
 /// Which rows of a table to read.
 ///
 /// A row is *changed* when the saved `snapshot` could not see its present version; where the source can't tell
@@ -135,6 +146,11 @@ pub trait Source: Send {
     /// # Errors
     /// `CONNECT` or `AUTH`, with the real cause.
     async fn begin(&mut self) -> Result<Moment>;
+
+    /// How this consistent read stands to the one whose [`Moment::snapshot`] was `saved`.
+    fn standing(&self, _saved: &str) -> Standing {
+        Standing::Later
+    }
 
     /// Where a name without a schema is looked for; `None` where the source has no schemas.
     fn default_schema(&self) -> Option<&str> {

@@ -4,6 +4,7 @@ mod bed;
 mod config;
 #[macro_use]
 mod contract;
+mod behind;
 mod crash;
 mod faults;
 mod histories;

@@ -27,7 +27,7 @@ use self::query::{Query, Select};
 use self::snapshot::Snapshot;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
-use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, channel};
+use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, Standing, channel};
 use crate::batch::Position;
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
@@ -47,7 +47,8 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
     SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
     SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off; SET LOCAL synchronize_seqscans = off; \
     SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.set_config('client_encoding', \
-    CASE pg_catalog.current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, true)";
+    CASE pg_catalog.current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, true), \
+    pg_catalog.pg_is_in_recovery()::text";
 
 /// The correlation of a key with the place of its rows from which on a table counts as stored in the key's order.
 const IN_ORDER: f32 = 0.95;
@@ -86,6 +87,8 @@ struct Session {
     check_text: bool,
     /// Whether the planner was told to walk indexes instead of sorting.
     avoids_sort: bool,
+    /// Whether the server follows another one.
+    is_standby: bool,
 }
 
 struct PostgresSource {
@@ -122,6 +125,19 @@ impl Source for PostgresSource {
             .map_err(|_| connect_timeout(&self.peer))?
             .map_err(|error| error::connect(&error, &self.peer))?;
         self.start(connection).await
+    }
+
+    fn standing(&self, saved: &str) -> Standing {
+        match self.moment {
+            Some(Session { now: Some(now), is_standby, .. }) if now.is_before(saved) => {
+                if is_standby {
+                    Standing::Lagging
+                } else {
+                    Standing::Lost
+                }
+            }
+            _ => Standing::Later,
+        }
     }
 
     fn default_schema(&self) -> Option<&str> {
@@ -251,8 +267,9 @@ impl PostgresSource {
         };
         let snapshot = self.text(row, 0)?;
         let check_text = self.text(row, 1)? == "SQL_ASCII";
+        let is_standby = self.text(row, 2)? == "true";
+        self.moment = Some(Session { now: Snapshot::parse(&snapshot), check_text, avoids_sort: false, is_standby });
         self.connection = Some(connection);
-        self.moment = Some(Session { now: Snapshot::parse(&snapshot), check_text, avoids_sort: false });
         Ok(Moment { snapshot: Some(snapshot) })
     }
 

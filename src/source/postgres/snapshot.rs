@@ -24,6 +24,11 @@ impl Snapshot {
         (xmin <= xmax && parts.next().is_none()).then_some(Self { xmin, xmax })
     }
 
+    /// Whether `saved` has seen transactions that had not begun in this snapshot.
+    pub fn is_before(self, saved: &str) -> bool {
+        Self::parse(saved).is_some_and(|saved| saved.xmax > self.xmax)
+    }
+
     /// A condition on `xmin` (the row's, as SQL) that holds for every row which the snapshot `saved` could not see, when
     /// asked in this snapshot; `None` when no condition can tell.
     ///
@@ -52,6 +57,14 @@ mod tests {
         for text in ["", "10", "10:20", "20:10:", "a:b:", "1:2:3:4"] {
             assert_eq!(Snapshot::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_before_a_snapshot() {
+        let now = Snapshot { xmin: 500, xmax: 600 };
+        assert!(!now.is_before("400:600:410"));
+        assert!(now.is_before("400:601:410"));
+        assert!(!now.is_before("nonsense"));
     }
 
     #[test]
