@@ -297,6 +297,9 @@ impl Run<'_> {
             let present = (rows + differences.extra).saturating_sub(differences.missing);
             check_delete_limit(work, differences.extra, present, self.options.delete_limit)?;
         }
+        // Whoever changed the rows did not count them. From here on every write counts, so that a repair that is cut
+        // leaves right counters, too.
+        progress.state = Some(target.recount(replica, state(progress)?).await?);
         let findings: &'static [Finding] = if write_of(work) == Write::InsertNew {
             &[Finding::Missing]
         } else {
@@ -316,7 +319,6 @@ impl Run<'_> {
             let changes = target.remove_unstaged(replica, removal, state(progress)?).await?;
             progress.count(changes);
         }
-        progress.state = Some(target.recount(replica, state(progress)?).await?);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //!
 //! The process that is killed is this test binary itself, started again to run [`victim`] alone.
 
+use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +19,16 @@ use super::world::{World, at, handle, query, row, usual};
 /// The options of the process to be killed, as JSON.
 const OPTIONS: &str = "DATA_SYNC_TEST_VICTIM";
 
+/// What it is to do: `sync`, `reset` (and sync), or `repair`.
+pub const VERB: &str = "DATA_SYNC_TEST_VERB";
+
 /// Points at which a process is killed, for each kind of run and each server, and rows that a load has then.
 fn extent(bed: &dyn Bed) -> (u32, i64) {
     if bed.is_slow() { (5, 3_000) } else { (20, 20_000) }
 }
+
+/// Precedes what a process says of its end.
+const OUTCOME: &str = "outcome of the run: ";
 
 struct Silent;
 
@@ -35,10 +42,30 @@ impl Observer for Silent {
 async fn victim() {
     let Ok(options) = std::env::var(OPTIONS) else { return };
     let options: Value = serde_json::from_str(&options).unwrap();
-    handle(&options, Arc::new(Silent)).sync(None, CancellationToken::new()).await.unwrap();
+    let sync = handle(&options, Arc::new(Silent));
+    let forever = CancellationToken::new();
+    let outcome = match std::env::var(VERB).as_deref() {
+        Ok("repair") => sync.verify(None, true, forever).await.map(drop).map_err(|failure| failure.first.code),
+        Ok("reset") => match sync.reset(None).await {
+            Ok(()) => sync.sync(None, forever).await.map(drop).map_err(|failure| failure.first.code),
+            Err(error) => Err(error.kind().code()),
+        },
+        _ => sync.sync(None, forever).await.map(drop).map_err(|failure| failure.first.code),
+    };
+    sync.stop().await;
+    // Not by println: the harness would keep it.
+    writeln!(std::io::stdout(), "{OUTCOME}{}", outcome.err().unwrap_or("ok")).unwrap();
+    assert_eq!(outcome, Ok(()));
 }
 
-fn victim_of(options: &Value) -> Command {
+/// What a process says of its end; `None` when it didn't get so far.
+pub fn outcome(mut command: Command) -> Option<String> {
+    let output = command.stdout(Stdio::piped()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_once(OUTCOME).map(|(_, rest)| rest.lines().next().unwrap_or_default().to_owned())
+}
+
+pub fn victim_of(options: &Value) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "tests::crash::victim", "--ignored"])

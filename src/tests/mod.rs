@@ -6,6 +6,8 @@ mod config;
 mod contract;
 mod behind;
 mod crash;
+#[cfg(target_os = "linux")]
+mod disk;
 mod faults;
 mod histories;
 mod losses;
