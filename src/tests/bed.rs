@@ -175,6 +175,20 @@ pub trait Bed: Send + Sync {
     /// Every row as the replica must have it: cells rendered as SQLite would print them, NULL as `None`, sorted.
     async fn dump(&self, shape: &Shape) -> Vec<Vec<Option<String>>>;
 
+    /// Gives a table a column that is NULL in every row; `shape` is without it.
+    async fn add_column(&self, shape: &Shape, column: &str, holds: Holds);
+
+    /// Takes a column away from a table; says whether the source can.
+    async fn drop_column(&self, shape: &Shape, column: &str) -> bool {
+        self.execute(&format!("ALTER TABLE {} DROP COLUMN {column}", shape.name)).await;
+        true
+    }
+
+    /// Makes texts of a column's integers; says whether the source can.
+    async fn make_text(&self, _shape: &Shape, _column: &str) -> bool {
+        false
+    }
+
     /// Runs statements in the source's own language; for tests of one source.
     async fn execute(&self, sql: &str);
 

@@ -2,10 +2,11 @@
 //! nothing lost.
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::bed::{Bed, Shape};
 use super::proxy::{Break, Proxy};
-use super::world::{World, at, usual};
+use super::world::{World, at, row, usual};
 
 const WAYS: [Break; 3] = [Break::Close, Break::Reset, Break::Stall];
 
@@ -65,6 +66,56 @@ async fn connections_that_break(bed: Box<dyn Bed>) {
     world.end().await;
 }
 
+/// Rounds of breaks at random for each source, unless `DATA_SYNC_TEST_ROUNDS` says otherwise.
+const ROUNDS: u64 = 12;
+
+/// Connections that break at any byte, in any way, also in ways that no network knows: whatever happens, a run comes to
+/// its end, and the next one makes the target equal.
+async fn connections_that_break_anywhere(bed: Box<dyn Bed>) {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    let seed = number("DATA_SYNC_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("DATA_SYNC_TEST_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let shape = Shape::usual("t");
+    bed.create(&shape).await;
+    let proxy = Proxy::start(bed.through(0).0).await;
+    let source = bed.through(proxy.port).1;
+    let most = bed.cut_after() * 2;
+    let patience = if bed.is_slow() { 8 } else { 1 };
+    let mut world = World::new(
+        bed,
+        json!({ "source": source, "batch_size": 100, "deletes": "hard", "delete_limit": 1,
+                "query_timeout": patience, "connect_timeout": patience }),
+    );
+    let ways = [Break::Close, Break::Reset, Break::Stall, Break::Delay, Break::Repeat];
+    let (mut failures, mut garbled) = (0, 0);
+    for round in 0..i64::try_from(number("DATA_SYNC_TEST_ROUNDS").unwrap_or(ROUNDS)).unwrap() {
+        let base = 10_000 * round;
+        let more: Vec<_> = (base..base + 700).map(|i| usual(i, i, "some text in a row", at(round * 5))).collect();
+        world.bed.insert(&shape, &more).await;
+        world.bed.delete(&shape, &row([("n", (base - 10_000 + random.i64(0..700)).into())])).await;
+        world.restart(json!({})).await;
+        let how = ways[random.usize(..ways.len())];
+        proxy.cut(how, random.i64(0..most), if how == Break::Stall { 1 } else { random.usize(1..4) });
+        let outcome = world.sync.sync(None, CancellationToken::new()).await;
+        proxy.cut(how, 0, 0);
+        if let Err(failure) = outcome {
+            failures += 1;
+            // What a protocol cannot read is not told from a server that speaks another one.
+            let known = matches!(failure.first.code, "CONNECT" | "SOURCE_READ" | "AUTH" | "SCHEMA");
+            assert!(known && (failure.first.retryable || how == Break::Repeat), "{how:?}: {failure:?}");
+        }
+        garbled += usize::from(how == Break::Repeat);
+        world.run().await;
+        world.assert_equal(&shape).await;
+    }
+    println!(
+        "{} connections broken, {garbled} rounds with bytes that came twice, {failures} runs failed",
+        proxy.cuts()
+    );
+    world.end().await;
+}
+
 macro_rules! faults {
     ($module:ident, $beds:path) => {
         mod $module {
@@ -72,6 +123,13 @@ macro_rules! faults {
             async fn connections_that_break() {
                 for bed in $beds().await {
                     super::connections_that_break(bed).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn connections_that_break_anywhere() {
+                for bed in $beds().await {
+                    super::connections_that_break_anywhere(bed).await;
                 }
             }
         }

@@ -1,10 +1,12 @@
-//! Random histories: rows, ties, NULLs, updates, deletes, dates in the future, transactions that commit late, runs that
-//! are cut, handles that are made anew, and a target that is damaged and repaired; after every complete run the target
-//! equals the source, cell by cell.
+//! Random histories: rows, ties, NULLs, updates, deletes, changed keys, dates in the future, a clock that jumps and steps
+//! back, transactions that commit late, columns that come, go and change their type, runs that are given up, connections
+//! that break at any byte, processes that are killed, handles that are made anew, and a target that is damaged and
+//! repaired. A model in memory goes along: after every complete run the source and the target equal it, cell by cell.
 //!
 //! A failure prints its seed; `DATA_SYNC_TEST_SEED` replays it, `DATA_SYNC_TEST_HISTORIES` sets how many are tried.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::process::Stdio;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -14,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::TableDifferences;
 use crate::event::Event;
 
-use super::bed::{Bed, Datum, Open, Row, Shape};
+use super::bed::{Bed, Datum, Holds, Open, Row, Shape};
+use super::crash;
+use super::proxy::{Break, Proxy};
 use super::world::{World, at, row, usual};
 
 /// Histories for each server, unless the environment says otherwise.
@@ -23,19 +27,30 @@ const HISTORIES: u64 = 8;
 /// Things that happen in one history.
 const STEPS: usize = 25;
 
-/// What a late transaction may be late by, in seconds of the history's own clock; the lookback is longer.
-const LATE: i64 = 200;
+/// What a late transaction may be late by, in seconds of the history's own clock; the lookback is longer, by more than a
+/// slow clock may be behind.
+const LATE: i64 = 120;
+
+/// How far a writer's clock may be behind, and how far the clock may step back, in seconds.
+const SLOW: i64 = 40;
+
+/// Columns that come and go.
+const EXTRAS: [(&str, Holds); 3] = [("extra_n", Holds::Int), ("extra_text", Holds::Text), ("extra_at", Holds::Instant)];
 
 struct History {
     random: Rng,
     world: World,
     shape: Shape,
-    /// Ids that are in the source and committed.
-    ids: BTreeSet<i64>,
+    /// What is in the source and committed.
+    model: BTreeMap<i64, Row>,
     clock: i64,
+    /// Where the clock would be, had it never stepped back.
+    steady: i64,
     next_id: i64,
-    /// Transactions that are still open: when they began, and which ids they will bring.
-    open: Vec<(i64, Vec<i64>, Box<dyn Open>)>,
+    /// Transactions that are still open: when they began, and which rows they will bring.
+    open: Vec<(i64, Vec<Row>, Box<dyn Open>)>,
+    /// What stands before the source, where it is reached by a network.
+    proxy: Option<Proxy>,
 }
 
 impl History {
@@ -51,7 +66,7 @@ impl History {
             0..=2 => Datum::Null,
             3 => Datum::Instant(253_402_214_400_000_000),
             // Behind the clock, as of a writer whose own clock is slow.
-            4..=7 => at(self.clock - self.random.i64(0..60)),
+            4..=7 => at(self.clock - self.random.i64(0..SLOW)),
             _ => at(self.clock),
         }
     }
@@ -61,26 +76,62 @@ impl History {
         (0..count)
             .map(|_| {
                 let (id, stamp) = (self.fresh_id(), self.stamp());
-                let name = ["", "ä ' \" \\", "plain", "\u{1f9c0}"][self.random.usize(..4)];
-                usual(id, self.random.i64(..), name, stamp)
+                let name = self.text();
+                let mut row = usual(id, self.random.i64(..), name, stamp);
+                row.insert("other_at", Datum::Null);
+                row.extend(self.extras());
+                row
             })
             .collect()
     }
 
+    fn text(&mut self) -> &'static str {
+        ["", "ä ' \" \\", "plain", "\u{1f9c0}"][self.random.usize(..4)]
+    }
+
+    /// Values for the columns that came in the meantime.
+    fn extras(&mut self) -> Row {
+        let extras: Vec<_> = self.shape.columns.iter().filter(|(name, _)| is_extra(name)).copied().collect();
+        let values = extras.into_iter().map(|(name, holds)| {
+            let value = match holds {
+                _ if self.random.u8(..4) == 0 => Datum::Null,
+                Holds::Int => self.random.i64(..).into(),
+                Holds::Text => self.text().into(),
+                Holds::Instant => at(self.random.i64(0..1_000_000_000)),
+            };
+            (name, value)
+        });
+        values.collect()
+    }
+
     fn some_id(&mut self) -> Option<i64> {
-        let nth = self.random.usize(..self.ids.len().max(1));
-        self.ids.iter().nth(nth).copied()
+        let nth = self.random.usize(..self.model.len().max(1));
+        self.model.keys().nth(nth).copied()
+    }
+
+    async fn insert(&mut self, most: usize) {
+        let rows = self.rows(most);
+        self.world.bed.insert(&self.shape, &rows).await;
+        self.commit(rows);
+    }
+
+    fn commit(&mut self, rows: Vec<Row>) {
+        self.model.extend(rows.into_iter().map(|row| (id_of(&row), row)));
+    }
+
+    async fn update(&mut self, id: i64, change: Row) {
+        self.world.bed.update(&self.shape, &row([("id", id.into())]), &change).await;
+        let mut row = self.model.remove(&id).expect("only rows that are there are changed");
+        row.extend(change);
+        self.model.insert(id_of(&row), row);
     }
 
     async fn step(&mut self) {
-        self.clock += self.random.i64(0..20);
-        let ids = |rows: &[Row]| rows.iter().map(id_of).collect::<Vec<_>>();
-        match self.random.u8(..17) {
-            0..=2 => {
-                let rows = self.rows(120);
-                self.world.bed.insert(&self.shape, &rows).await;
-                self.ids.extend(ids(&rows));
-            }
+        let passes = self.random.i64(0..20);
+        self.clock += passes;
+        self.steady += passes;
+        match self.random.u8(..22) {
+            0..=2 => self.insert(120).await,
             3..=5 => {
                 for _ in 0..self.random.usize(1..6) {
                     let Some(id) = self.some_id() else { continue };
@@ -90,26 +141,24 @@ impl History {
                     if stamp != Datum::Null || !self.world.bed.sees_changes() {
                         stamp = at(self.clock);
                     }
-                    let change = row([("n", self.random.i64(..).into()), ("updated_at", stamp)]);
-                    self.world.bed.update(&self.shape, &row([("id", id.into())]), &change).await;
+                    let mut change = row([("n", self.random.i64(..).into()), ("updated_at", stamp)]);
+                    change.extend(self.extras());
+                    self.update(id, change).await;
                 }
             }
             6 => {
                 let Some(id) = self.some_id() else { return };
                 self.world.bed.delete(&self.shape, &row([("id", id.into())])).await;
-                self.ids.remove(&id);
+                self.model.remove(&id);
             }
             7 => {
                 let (Some(id), new) = (self.some_id(), self.fresh_id()) else { return };
-                let change = row([("id", new.into()), ("updated_at", at(self.clock))]);
-                self.world.bed.update(&self.shape, &row([("id", id.into())]), &change).await;
-                self.ids.remove(&id);
-                self.ids.insert(new);
+                self.update(id, row([("id", new.into()), ("updated_at", at(self.clock))])).await;
             }
             8 if self.open.len() < 2 => {
                 let rows = self.rows(10);
                 let open = self.world.bed.insert_late(&self.shape, &rows).await;
-                self.open.push((self.clock, ids(&rows), open));
+                self.open.push((self.steady, rows, open));
             }
             9 => {
                 let patience = self.random.u64(0..40);
@@ -137,21 +186,109 @@ impl History {
                 self.verify(true).await;
                 self.world.assert_equal(&self.shape).await;
             }
+            13 => self.step_the_clock(),
+            14 | 15 if self.open.is_empty() => self.change_the_schema().await,
+            16 => self.break_connections().await,
+            17 => self.kill().await,
             _ => self.run().await,
         }
-        let due = |(began, _, _): &(i64, Vec<i64>, Box<dyn Open>)| self.clock - began > LATE;
+        let due = |(began, _, _): &(i64, Vec<Row>, Box<dyn Open>)| self.steady - began > LATE;
         if let Some(index) = self.open.iter().position(due).or((self.random.u8(..4) == 0).then_some(0))
             && index < self.open.len()
         {
-            let (_, ids, open) = self.open.remove(index);
+            let (_, rows, open) = self.open.remove(index);
             open.commit().await;
-            self.ids.extend(ids);
+            self.commit(rows);
         }
+    }
+
+    /// Back by a little, or on by much: further than the lookback reaches, so nobody is late by so much.
+    fn step_the_clock(&mut self) {
+        if self.open.is_empty() && self.random.bool() {
+            let on = self.random.i64(0..100_000);
+            self.clock = self.clock.max(self.steady) + on;
+            self.steady = self.clock;
+        } else {
+            self.clock = self.clock.max(self.steady - SLOW) - self.random.i64(0..SLOW / 2);
+        }
+    }
+
+    async fn change_the_schema(&mut self) {
+        let (name, holds) = EXTRAS[self.random.usize(..EXTRAS.len())];
+        let (bed, there) = (&self.world.bed, self.shape.columns.iter().position(|(column, _)| *column == name));
+        match there {
+            None => {
+                bed.add_column(&self.shape, name, holds).await;
+                self.shape.columns.push((name, holds));
+                for row in self.model.values_mut() {
+                    row.insert(name, Datum::Null);
+                }
+            }
+            Some(index) if self.shape.columns[index].1 == Holds::Int && self.random.bool() => {
+                if bed.make_text(&self.shape, name).await {
+                    self.shape.columns[index].1 = Holds::Text;
+                    for row in self.model.values_mut() {
+                        if let Datum::Int(value) = row[name] {
+                            row.insert(name, Datum::Text(value.to_string()));
+                        }
+                    }
+                }
+            }
+            Some(index) => {
+                if bed.drop_column(&self.shape, name).await {
+                    self.shape.columns.remove(index);
+                    for row in self.model.values_mut() {
+                        row.remove(name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A run whose connections break at any byte of the answers: it comes to its end all the same, or says why not.
+    async fn break_connections(&mut self) {
+        let how = [Break::Close, Break::Reset, Break::Delay][self.random.usize(..3)];
+        let (bytes, times) = (self.random.i64(0..30_000), self.random.usize(1..4));
+        let Some(proxy) = &self.proxy else { return };
+        proxy.cut(how, bytes, times);
+        let outcome = self.world.sync.sync(None, CancellationToken::new()).await;
+        proxy.cut(how, 0, 0);
+        match outcome {
+            Ok(_) => self.world.assert_equal(&self.shape).await,
+            Err(failure) => {
+                assert!(failure.first.retryable, "{failure:?}");
+                assert!(matches!(failure.first.code, "CONNECT" | "SOURCE_READ"), "{failure:?}");
+            }
+        }
+    }
+
+    /// A run in a process that is killed at any time.
+    async fn kill(&mut self) {
+        let mut victim = crash::victim_of(&self.world.options()).stdin(Stdio::null()).spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(self.random.u64(..200))).await;
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+    }
+
+    /// The model as the replica must have it.
+    fn expected(&self) -> Vec<Vec<Option<String>>> {
+        let bed = &self.world.bed;
+        let cell = |datum: &Datum| match datum {
+            Datum::Null => None,
+            Datum::Int(value) => Some(value.to_string()),
+            Datum::Text(text) => Some(text.clone()),
+            Datum::Instant(micros) => Some(bed.instant(*micros)),
+        };
+        let cells = |row: &Row| self.shape.columns.iter().map(|(name, _)| cell(&row[name])).collect();
+        let mut rows: Vec<Vec<_>> = self.model.values().map(cells).collect();
+        rows.sort();
+        rows
     }
 
     /// Runs to the end; then there is no difference, for our own comparison either.
     async fn run(&self) {
         self.world.run().await;
+        assert!(self.world.bed.dump(&self.shape).await == self.expected(), "the source is not as the model says");
         self.world.assert_equal(&self.shape).await;
         let found = self.verify(false).await.expect("a table that is synced can be compared");
         assert_eq!((found.missing, found.different, found.extra), (0, 0, 0), "{found:?}");
@@ -167,14 +304,19 @@ impl History {
     }
 
     async fn end(mut self) {
-        for (_, _, open) in self.open.drain(..) {
+        for (_, rows, open) in std::mem::take(&mut self.open) {
             open.commit().await;
+            self.commit(rows);
         }
         self.run().await;
         let again = self.world.run().await;
         assert_eq!((again.rows_inserted, again.rows_updated, again.rows_deleted), (0, 0, 0));
         self.world.end().await;
     }
+}
+
+fn is_extra(column: &str) -> bool {
+    EXTRAS.iter().any(|(name, _)| *name == column)
 }
 
 fn id_of(row: &Row) -> i64 {
@@ -198,14 +340,19 @@ fn options(random: &mut Rng) -> Value {
 async fn run_history(bed: Box<dyn Bed>, seed: u64) {
     let mut random = Rng::with_seed(seed);
     let mut shape = Shape::usual("things");
-    shape.columns.push(("other_at", super::bed::Holds::Instant));
+    shape.columns.push(("other_at", Holds::Instant));
     bed.create(&shape).await;
-    let options = options(&mut random);
+    let mut options = options(&mut random);
+    let mut proxy = None;
+    if bed.source()["path"].is_null() {
+        let made = Proxy::start(bed.through(0).0).await;
+        options["source"] = bed.through(made.port).1;
+        proxy = Some(made);
+    }
     let world = World::new(bed, options);
-    let mut history = History { random, world, shape, ids: BTreeSet::new(), clock: 0, next_id: 0, open: Vec::new() };
-    let first = history.rows(300);
-    history.ids.extend(first.iter().map(id_of));
-    history.world.bed.insert(&history.shape, &first).await;
+    let model = BTreeMap::new();
+    let mut history = History { random, world, shape, model, clock: 0, steady: 0, next_id: 0, open: Vec::new(), proxy };
+    history.insert(300).await;
     for _ in 0..STEPS {
         history.step().await;
     }

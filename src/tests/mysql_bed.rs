@@ -119,6 +119,14 @@ async fn insert(connection: &mut MySqlConnection, shape: &Shape, rows: &[Row]) {
     }
 }
 
+fn kind(holds: Holds) -> &'static str {
+    match holds {
+        Holds::Int => "bigint",
+        Holds::Text => "text",
+        Holds::Instant => "datetime(6)",
+    }
+}
+
 #[async_trait]
 impl Bed for MysqlBed {
     fn source(&self) -> Value {
@@ -136,12 +144,19 @@ impl Bed for MysqlBed {
 
     async fn create(&self, shape: &Shape) {
         let ddl = shape.ddl('`', |name, holds| match holds {
-            Holds::Int => "bigint",
             Holds::Text if shape.key.contains(&name) => "varchar(100)",
-            Holds::Text => "text",
-            Holds::Instant => "datetime(6)",
+            holds => kind(holds),
         });
         self.execute(&ddl).await;
+    }
+
+    async fn add_column(&self, shape: &Shape, column: &str, holds: Holds) {
+        self.execute(&format!("ALTER TABLE {} ADD COLUMN {column} {}", shape.name, kind(holds))).await;
+    }
+
+    async fn make_text(&self, shape: &Shape, column: &str) -> bool {
+        self.execute(&format!("ALTER TABLE {} MODIFY {column} text", shape.name)).await;
+        true
     }
 
     async fn insert(&self, shape: &Shape, rows: &[Row]) {

@@ -64,6 +64,14 @@ async fn insert(connection: &mut PgConnection, shape: &Shape, rows: &[Row]) {
     }
 }
 
+fn kind(holds: Holds) -> &'static str {
+    match holds {
+        Holds::Int => "bigint",
+        Holds::Text => "text",
+        Holds::Instant => "timestamptz",
+    }
+}
+
 #[async_trait]
 impl Bed for PostgresBed {
     fn source(&self) -> Value {
@@ -71,12 +79,16 @@ impl Bed for PostgresBed {
     }
 
     async fn create(&self, shape: &Shape) {
-        let ddl = shape.ddl('"', |_, holds| match holds {
-            Holds::Int => "bigint",
-            Holds::Text => "text",
-            Holds::Instant => "timestamptz",
-        });
-        self.execute(&ddl).await;
+        self.execute(&shape.ddl('"', |_, holds| kind(holds))).await;
+    }
+
+    async fn add_column(&self, shape: &Shape, column: &str, holds: Holds) {
+        self.execute(&format!("ALTER TABLE {} ADD COLUMN {column} {}", shape.name, kind(holds))).await;
+    }
+
+    async fn make_text(&self, shape: &Shape, column: &str) -> bool {
+        self.execute(&format!("ALTER TABLE {} ALTER COLUMN {column} TYPE text", shape.name)).await;
+        true
     }
 
     async fn insert(&self, shape: &Shape, rows: &[Row]) {

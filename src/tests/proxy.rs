@@ -25,6 +25,10 @@ pub enum Break {
     Reset,
     /// It stays open, and nothing comes any more.
     Stall,
+    /// It goes on after a while.
+    Delay,
+    /// Some bytes come twice, which no network does, but a broken machine between may.
+    Repeat,
 }
 
 struct Faults {
@@ -104,7 +108,15 @@ async fn relay(client: TcpStream, server: TcpStream, faults: &Faults) {
             if how == Break::Stall as u8 {
                 tokio::time::sleep(Duration::from_mins(10)).await;
             }
-            break;
+            if how != Break::Delay as u8 && how != Break::Repeat as u8 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let from = if how == Break::Repeat as u8 { rest.saturating_sub(fastrand::usize(1..200)) } else { rest };
+            if to_client.write_all(&buffer[from..count]).await.is_err() {
+                break;
+            }
+            continue;
         }
         if to_client.write_all(&buffer[..count]).await.is_err() {
             break;

@@ -313,6 +313,14 @@ fn insertion(shape: &Shape, rows: &[Row]) -> (String, String) {
     (sql, rows.iter().map(cells).collect::<Value>().to_string())
 }
 
+fn kind(holds: Holds) -> &'static str {
+    match holds {
+        Holds::Int => "INTEGER",
+        Holds::Text => "TEXT",
+        Holds::Instant => "DATETIME",
+    }
+}
+
 #[async_trait]
 impl Bed for SqliteBed {
     fn source(&self) -> Value {
@@ -340,12 +348,11 @@ impl Bed for SqliteBed {
     }
 
     async fn create(&self, shape: &Shape) {
-        let ddl = shape.ddl('"', |_, holds| match holds {
-            Holds::Int => "INTEGER",
-            Holds::Text => "TEXT",
-            Holds::Instant => "DATETIME",
-        });
-        self.execute(&ddl).await;
+        self.execute(&shape.ddl('"', |_, holds| kind(holds))).await;
+    }
+
+    async fn add_column(&self, shape: &Shape, column: &str, holds: Holds) {
+        self.execute(&format!("ALTER TABLE {} ADD COLUMN {column} {}", shape.name, kind(holds))).await;
     }
 
     async fn insert(&self, shape: &Shape, rows: &[Row]) {

@@ -59,11 +59,19 @@ impl World {
     }
 
     fn handle(bed: &dyn Bed, path: &std::path::Path, options: &Value, recorder: &Arc<Recorder>) -> DataSync {
-        let mut all = json!({ "source": bed.source(), "database": path, "retry": { "base_ms": 10, "max_ms": 50 } });
-        let given = options.as_object().unwrap().clone();
-        all.as_object_mut().unwrap().extend(given);
         let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(recorder);
-        handle(&all, observer)
+        handle(&Self::completed(bed, path, options), observer)
+    }
+
+    fn completed(bed: &dyn Bed, path: &std::path::Path, options: &Value) -> Value {
+        let mut all = json!({ "source": bed.source(), "database": path, "retry": { "base_ms": 10, "max_ms": 50 } });
+        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        all
+    }
+
+    /// The options that another process would have for the same.
+    pub fn options(&self) -> Value {
+        Self::completed(self.bed.as_ref(), &self.path(), &self.options)
     }
 
     /// Gives up the handle and makes a new one, as a new process would, with other options on top.

@@ -115,7 +115,8 @@ impl SqliteSource {
         self.page = self.page.min(FIRST_PAGE);
         let mut spare = Batch::new(width);
         let mut rows = Batch::new(width);
-        let mut fault = page(&mut *self.link, pass, &Mark::Start, &mut self.page, &mut rows).await.err();
+        let mut mark = Mark::Start;
+        let mut fault = page(&mut *self.link, pass, &mark, &mut self.page, &mut rows).await.err();
         loop {
             if let Some(fault) = fault {
                 if fault.shrinks() {
@@ -127,11 +128,17 @@ impl SqliteSource {
             let count = rows.rows();
             read += count;
             let Some(last) = (count == self.page).then(|| count - 1) else { break };
-            let mark = if pass.has_order() {
+            let next_mark = if pass.has_order() {
                 Mark::After(pass.marks().map(|cell| rows.value(last, cell)).collect())
             } else {
                 Mark::Rows(read)
             };
+            if next_mark == mark {
+                // Asked for what lies behind a row, it ended with that row: it would do so for ever.
+                let again = "it sent the same rows again when it was asked for those behind them";
+                return Err(self.told(Fault::Refused(again.to_owned()), Some(replica)));
+            }
+            mark = next_mark;
             let each = rows.size().div_ceil(count).max(1);
             self.page = (bytes / each).clamp(1, LARGEST_PAGE).min(self.page.saturating_mul(GROWTH));
             let mut next = std::mem::take(&mut spare);
