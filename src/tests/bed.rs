@@ -99,6 +99,11 @@ pub trait Bed: Send + Sync {
         false
     }
 
+    /// Whether the replica has a column only once a row with a value for it was read.
+    fn grows(&self) -> bool {
+        false
+    }
+
     /// A column of `shape` as an expression on the replica.
     fn cell(&self, _shape: &Shape, column: &str) -> String {
         format!("\"{column}\"")
