@@ -6,6 +6,7 @@ mod config;
 mod contract;
 mod crash;
 mod faults;
+mod fuzz_seeds;
 mod histories;
 mod losses;
 mod mapping;

@@ -173,6 +173,12 @@ impl Endpoint {
 }
 
 impl Answer {
+    /// What a server would have said.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub fn of(status: u16, headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self { status, headers, body }
+    }
+
     /// The header `name`.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
