@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How much memory one row may take: SQLite takes no row above 1 GB.
+pub const LARGEST_ROW: usize = 1 << 30;
+
 /// One value of a row, in SQLite's five storage classes. Text and blobs point into the batch's bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cell {
@@ -207,6 +210,20 @@ impl Batch {
         self.cells.push(Cell::Text { at, len: self.offset() - at });
     }
 
+    /// The same for text that may turn out to be none: then nothing is added.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn try_push_text_with<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let at = self.offset();
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(at as usize);
+            return Err(error);
+        }
+        self.cells.push(Cell::Text { at, len: self.offset() - at });
+        Ok(())
+    }
+
     /// Adds bytes.
     pub fn push_blob(&mut self, blob: &[u8]) {
         let at = self.offset();
@@ -276,7 +293,8 @@ impl Batch {
         columns.iter().map(|&column| self.value(row, column)).collect()
     }
 
-    /// The end of the bytes as an offset. Sources end a batch long before 4 GiB, and SQLite takes no value above 1 GB.
+    /// The end of the bytes as an offset. Sources end a batch long before 4 GiB, and look at [`LARGEST_ROW`] where a value may
+    /// be large.
     fn offset(&self) -> u32 {
         u32::try_from(self.bytes.len()).expect("a batch stays below 4 GiB")
     }

@@ -21,6 +21,7 @@
 //! | [`engine`] | one run, one table, the schedule |
 //! | `node` | the binding: converts and forwards, decides nothing |
 //! | `bench` | the hot paths by themselves, for bench/hot-paths |
+//! | `fuzz` | what reads foreign bytes, by itself, for fuzz |
 
 pub mod batch;
 #[cfg(feature = "bench")]
@@ -29,6 +30,8 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod mapping;
 #[cfg(feature = "napi")]
 mod node;

@@ -125,6 +125,13 @@ impl Options {
     }
 }
 
+/// The source that a `.dev.vars` and a wrangler file of this name and text give, without any file.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn source_of(name: &str, text: &str, dev_vars: &str, environment: Option<&str>) -> Result<Resolved> {
+    let wrangler = Wrangler::parse(PathBuf::from(name), text)?;
+    Layers::of(BTreeMap::new(), Some(dev_vars), Some(&wrangler), environment)?.source()
+}
+
 /// The places a variable may stand, the first one that has it counts.
 struct Layers {
     layers: Vec<(String, BTreeMap<String, String>)>,
@@ -155,9 +162,18 @@ impl Layers {
             Some(own) => Some(own),
             None => read(&directory.join(".dev.vars"))?,
         };
-        let mut layers = vec![("environment".to_owned(), surroundings.env.clone())];
-        layers.extend(dev_vars.map(|text| (".dev.vars".to_owned(), dotenv::parse(&text))));
-        if let Some(file) = &wrangler {
+        Self::of(surroundings.env.clone(), dev_vars.as_deref(), wrangler.as_ref(), environment)
+    }
+
+    fn of(
+        env: BTreeMap<String, String>,
+        dev_vars: Option<&str>,
+        wrangler: Option<&Wrangler>,
+        environment: Option<&str>,
+    ) -> Result<Self> {
+        let mut layers = vec![("environment".to_owned(), env)];
+        layers.extend(dev_vars.map(|text| (".dev.vars".to_owned(), dotenv::parse(text))));
+        if let Some(file) = wrangler {
             let origin = file.path().display().to_string();
             layers.extend(file.layers(environment)?.into_iter().map(|values| (origin.clone(), values)));
         }

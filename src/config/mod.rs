@@ -22,6 +22,8 @@ use serde::Deserialize;
 use crate::event::{Level, Mode};
 use crate::mapping::SqliteType;
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use environment::source_of;
 pub use environment::{Resolved, Surroundings};
 pub use section::{OptionError, OptionErrorClass};
 

@@ -71,7 +71,8 @@ impl Wrangler {
         Ok(layers)
     }
 
-    fn parse(path: PathBuf, text: &str) -> Result<Self> {
+    /// Reads the text of the file that is at `path`.
+    pub(super) fn parse(path: PathBuf, text: &str) -> Result<Self> {
         let text = text.trim_start_matches('\u{feff}');
         // Only the place and the parser's own words: what stands there may be a password.
         let broken = |line: usize, column: usize, words: &str| {
@@ -118,7 +119,7 @@ impl Wrangler {
 
     fn values(&self, table: &Map<String, Value>) -> Result<BTreeMap<String, String>> {
         let mut values = BTreeMap::new();
-        for (name, value) in table.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+        for (name, value) in table.iter().filter(|(name, _)| is_variable(name)) {
             let text = match value {
                 Value::Null => continue,
                 Value::String(text) => text.clone(),
@@ -135,6 +136,12 @@ impl Wrangler {
         }
         Ok(values)
     }
+}
+
+/// Whether a name is one of a variable of ours. Messages repeat such names, so one with a secret behind it, as in
+/// `"EXTERNAL_DB_PASS=…"`, is none.
+fn is_variable(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Reads a file whole; `None` when it isn't there.

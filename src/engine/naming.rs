@@ -52,6 +52,10 @@ fn assign(wishes: &[Wish], taken: impl IntoIterator<Item = String>, legal: impl 
         let mut digits = SUFFIX_DIGITS;
         while !used.insert(fold(&name)) {
             name = format!("{}_{}", legal[index], &digest[..digits.min(digest.len())]);
+            if digits > digest.len() {
+                // Full names are unique, unless a source says otherwise.
+                name = format!("{name}_{digits}");
+            }
             digits += SUFFIX_DIGITS;
         }
         names[index] = Some(name);
@@ -76,6 +80,14 @@ mod tests {
 
     fn wish(full: &str, plain: &str) -> Wish {
         Wish { full: full.to_owned(), plain: plain.to_owned(), fixed: None }
+    }
+
+    #[test]
+    fn a_source_that_repeats_itself_gets_names_too() {
+        let wish = || Wish { full: "a".to_owned(), plain: "a".to_owned(), fixed: None };
+        let wishes: Vec<Wish> = std::iter::repeat_with(wish).take(30).collect();
+        let names: HashSet<String> = assign_columns(&wishes, Vec::new()).into_iter().collect();
+        assert_eq!(names.len(), 30);
     }
 
     #[test]

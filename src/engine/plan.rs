@@ -1,5 +1,7 @@
 //! From what the source says of a table and what the user wants to the plan for it: columns, names, key, mode.
 
+use std::collections::HashSet;
+
 use crate::config::{Deletes, Options, SchemaDrift, TableOptions, ZeroDates};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Level, Mode};
@@ -12,6 +14,9 @@ use super::naming::{self, Wish};
 
 /// PostgreSQL's hidden column that a user names to track by transaction.
 pub const TRANSACTION_COLUMN: &str = "xmin";
+
+/// The most columns that a table of any source has: SQLite's, where it is built for as many as it can be.
+const MOST_SOURCE_COLUMNS: usize = 32_767;
 
 /// SQLite has room for 2,000 columns, of which some are the target's own.
 const MOST_COLUMNS: usize = 1_900;
@@ -47,6 +52,7 @@ pub fn plan(
     options: &Options,
     state: Option<&TableState>,
 ) -> Result<Plan> {
+    check_columns(&table, &target)?;
     let mut hints = Vec::new();
     let selected = select_columns(&table, &target, wishes, options)?;
     let key_names = match &wishes.primary_key {
@@ -197,6 +203,21 @@ impl Plan {
     /// The key's columns by their names in the target.
     pub fn key_names(&self) -> Vec<String> {
         self.replica.key.iter().map(|&column| self.replica.columns[column].name.clone()).collect()
+    }
+}
+
+/// Refuses what no database says of its columns: what follows looks them up by their names, again and again.
+fn check_columns(table: &Table, target: &str) -> Result<()> {
+    let strange = |what: String| {
+        Error::new(Kind::Schema, format!("Table '{target}' can't be described")).because(what).in_table(target)
+    };
+    if table.columns.len() > MOST_SOURCE_COLUMNS {
+        return Err(strange(format!("the source says that it has {} columns", table.columns.len())));
+    }
+    let mut names = HashSet::with_capacity(table.columns.len());
+    match table.columns.iter().find(|column| !names.insert(column.name.as_str())) {
+        Some(column) => Err(strange(format!("the source says that it has two columns called '{}'", column.name))),
+        None => Ok(()),
     }
 }
 

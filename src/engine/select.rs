@@ -1,5 +1,7 @@
 //! Which tables a run is about, and what each is called in the target.
 
+use std::collections::{HashMap, HashSet};
+
 use wildmatch::WildMatch;
 
 use crate::config::{Options, TableOptions};
@@ -58,10 +60,11 @@ pub async fn select(
     let listing = if wanted.iter().any(is_pattern) { source.tables().await? } else { Vec::new() };
 
     let mut found: Vec<(TableName, TableOptions)> = Vec::new();
+    let mut names: HashSet<TableName> = HashSet::new();
     // A table that is named wins over a pattern that finds it too, wherever it stands.
     for wishes in wanted.iter().filter(|wishes| !is_pattern(wishes)) {
         let name = TableName { schema: wishes.schema.clone().or_else(|| default.clone()), name: wishes.name.clone() };
-        if found.iter().all(|(other, _)| *other != name) {
+        if names.insert(name.clone()) {
             found.push((name, wishes.clone()));
         }
     }
@@ -73,7 +76,7 @@ pub async fn select(
                     Level::Warn,
                     format_args!("Table {} is left out: the role may not read it (GRANT SELECT lets it)", listed.name),
                 );
-            } else if found.iter().all(|(other, _)| *other != listed.name) {
+            } else if names.insert(listed.name.clone()) {
                 found.push((listed.name.clone(), wishes.clone()));
             }
         }
@@ -121,15 +124,16 @@ fn name_all(found: Vec<(TableName, TableOptions)>, default: Option<&str>, state:
         return Err(Error::new(Kind::Config, format!("as: '{reserved}' can't be the name of a table in the target"))
             .because("names that begin with sqlite_ or tmp_ are kept for SQLite and StarbaseDB"));
     }
-    let here: Vec<&str> = wishes.iter().map(|wish| wish.full.as_str()).collect();
-    let elsewhere = state.tables.values().filter(|table| !here.contains(&table.source.as_str()));
+    let here: HashSet<&str> = wishes.iter().map(|wish| wish.full.as_str()).collect();
+    let elsewhere = state.tables.values().filter(|table| !here.contains(table.source.as_str()));
     let taken: Vec<String> = elsewhere.map(|table| table.target.clone()).collect();
     let names = naming::assign_tables(&wishes, taken);
     let mut selected: Vec<Selected> = Vec::with_capacity(names.len());
+    let mut places = HashMap::with_capacity(names.len());
     for ((name, wishes), target) in found.into_iter().zip(names) {
-        if let Some(other) = selected.iter().find(|other| naming::fold(&other.target) == naming::fold(&target)) {
+        if let Some(other) = places.insert(naming::fold(&target), selected.len()) {
             return Err(Error::new(Kind::Config, format!("Two tables would be called '{target}' in the target"))
-                .because(format!("{} and {name}: give one of them another name with as", other.name)));
+                .because(format!("{} and {name}: give one of them another name with as", selected[other].name)));
         }
         selected.push(Selected { name, target, wishes });
     }

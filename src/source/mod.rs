@@ -3,12 +3,12 @@
 mod advice;
 mod authorities;
 mod driver;
-mod peer;
+pub(crate) mod peer;
 mod reading;
 mod sink;
 mod sql;
-mod text_time;
-mod uuid7;
+pub(crate) mod text_time;
+pub(crate) mod uuid7;
 
 pub mod mongodb;
 pub mod mysql;

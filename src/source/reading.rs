@@ -8,6 +8,12 @@ use crate::schema::TableName;
 
 use super::peer::Peer;
 
+/// A column's value doesn't go into SQLite.
+pub fn too_large(column: &str) -> Error {
+    Error::new(Kind::SourceRead, format!("Column '{column}' makes a row of more than 1 GB"))
+        .because("SQLite takes no such row; leave the column out with exclude_columns")
+}
+
 /// What was being read.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {

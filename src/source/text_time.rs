@@ -3,7 +3,7 @@
 use crate::mapping::time::{days_of, instant_text};
 
 /// The beginning of the smallest text that is `seconds` older than `floor`; `None` when `floor` doesn't begin with a date of
-/// the form `YYYY-MM-DD`, followed by nothing or by `T` or a space and `HH:MM:SS`.
+/// the form `YYYY-MM-DD`, followed by nothing or by `T` or a space and `HH:MM:SS`, or isn't of a calendar.
 pub fn earlier(floor: &str, seconds: f64) -> Option<String> {
     let number = |at: usize, length: usize| -> Option<i64> {
         let digits = floor.get(at..at + length)?;
@@ -29,11 +29,13 @@ pub fn earlier(floor: &str, seconds: f64) -> Option<String> {
     if text.len() != 20 {
         return None;
     }
-    Some(match separator {
+    let text = match separator {
         Some(b' ') => text[..19].replace('T', " "),
         Some(_) => text[..19].to_owned(),
         None => text[..10].to_owned(),
-    })
+    };
+    // A time that no clock shows, such as `2026-02-31`, is of a later day than it says.
+    (*text <= *floor).then_some(text)
 }
 
 #[cfg(test)]
@@ -49,6 +51,8 @@ mod tests {
             ("1970-01-01T00:05:00+02:00", Some("1970-01-01T00:00:00")),
             ("0001-01-01", None),
             ("2026-13-01", None),
+            ("2026-02-31T00:00:00", None),
+            ("2026-01-01T99:00:00", None),
             ("2026-01-01X00:00:00", None),
             ("20260101", None),
             ("ä026-01-01", None),

@@ -9,6 +9,7 @@ mod crash;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;
+mod fuzz_seeds;
 mod histories;
 mod losses;
 mod mapping;

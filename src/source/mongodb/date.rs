@@ -23,6 +23,9 @@ pub fn parse_instant(text: &str) -> Option<i64> {
     let mut parts = clock.splitn(3, ':').chain(std::iter::once(millis));
     let mut number = || parts.next().filter(|part| all_digits(part))?.parse::<i64>().ok();
     let (hour, minute, second, millis) = (number()?, number()?, number()?, number()?);
+    if hour > 23 || minute > 59 || second > 59 || millis > 999 {
+        return None;
+    }
     let days = days_of(if before_christ { 1 - year } else { year }, month, day)?;
     let of_day = ((hour * 60 + minute) * 60 + second) * 1000 + millis;
     // Wider than the result, because the first day of all begins before the first instant.
@@ -55,7 +58,17 @@ mod tests {
 
     #[test]
     fn other_text_is_no_instant() {
-        for text in ["", "2026", "2026-01-01", "2026-13-01T00:00:00.000Z", "-5-01-01T00:00:00.000Z", "T.Z", "é"] {
+        for text in [
+            "",
+            "2026",
+            "2026-01-01",
+            "2026-13-01T00:00:00.000Z",
+            "-5-01-01T00:00:00.000Z",
+            "T.Z",
+            "é",
+            "2026-01-01T24:00:00.000Z",
+            "2026-01-01T9000000000000000000:00:00.000Z",
+        ] {
             assert_eq!(parse_instant(text), None, "{text}");
         }
         assert_eq!(text(-62_135_596_800_001), "0001-12-31T23:59:59.999Z BC");

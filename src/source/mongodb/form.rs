@@ -61,15 +61,7 @@ pub fn push_cell(value: RawBsonRef<'_>, pin: Pin, sqlite: SqliteType, is_key: bo
 
 /// Adds the text of a value.
 fn push_text_cell(value: RawBsonRef<'_>, pin: Pin, batch: &mut Batch) -> Result<()> {
-    let mut outcome = Ok(());
-    batch.push_text_with(|out| {
-        let start = out.len();
-        outcome = push_text(value, pin, out);
-        if outcome.is_err() {
-            out.truncate(start);
-        }
-    });
-    outcome
+    batch.try_push_text_with(|out| push_text(value, pin, out))
 }
 
 /// Appends the text of a value as a column of `pin` spells it.

@@ -3,10 +3,12 @@
 
 use std::io::Write as _;
 
-use mongodb::bson::error::Result;
+use mongodb::bson::error::{Error, Result};
 use mongodb::bson::raw::{RawDbPointerRef, cstr};
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{DateTime, RawBsonRef, RawDocument, RawDocumentBuf};
+
+use serde::de::Error as _;
 
 use super::date::push_instant;
 use crate::mapping::form::{push_hex, push_json_string, push_uuid};
@@ -14,8 +16,18 @@ use crate::mapping::form::{push_hex, push_json_string, push_uuid};
 /// The first instant of the year 10000: from there on a date is a number.
 const YEAR_10000: i64 = 253_402_300_800_000;
 
+/// How deep a value may be nested: the server takes nothing deeper, and the stack ends somewhere.
+pub const DEEPEST: usize = 200;
+
 /// Appends `value`; what an error leaves behind is for the caller to cut off.
 pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
+    push_nested(out, value, 0)
+}
+
+fn push_nested(out: &mut Vec<u8>, value: RawBsonRef<'_>, depth: usize) -> Result<()> {
+    if depth > DEEPEST {
+        return Err(Error::custom("it is nested too deeply"));
+    }
     match value {
         RawBsonRef::Null => out.extend_from_slice(b"null"),
         RawBsonRef::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
@@ -23,14 +35,14 @@ pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
         RawBsonRef::Int64(value) => push_integer(out, value),
         RawBsonRef::Double(value) => push_double(out, value),
         RawBsonRef::String(value) => push_json_string(value.as_bytes(), out),
-        RawBsonRef::Document(value) => return push_document(out, value),
+        RawBsonRef::Document(value) => return push_document(out, value, depth),
         RawBsonRef::Array(value) => {
             out.push(b'[');
             for (index, element) in value.iter_elements().enumerate() {
                 if index > 0 {
                     out.push(b',');
                 }
-                push_json(out, element?.value()?)?;
+                push_nested(out, element?.value()?, depth + 1)?;
             }
             out.push(b']');
         }
@@ -75,7 +87,7 @@ pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
             out.extend_from_slice(b"{\"$code\":");
             push_json_string(value.code.as_bytes(), out);
             out.extend_from_slice(b",\"$scope\":");
-            push_document(out, value.scope)?;
+            push_document(out, value.scope, depth)?;
             out.push(b'}');
         }
         RawBsonRef::Symbol(value) => {
@@ -91,7 +103,7 @@ pub fn push_json(out: &mut Vec<u8>, value: RawBsonRef<'_>) -> Result<()> {
     Ok(())
 }
 
-fn push_document(out: &mut Vec<u8>, document: &RawDocument) -> Result<()> {
+fn push_document(out: &mut Vec<u8>, document: &RawDocument, depth: usize) -> Result<()> {
     out.push(b'{');
     for (index, element) in document.iter_elements().enumerate() {
         let element = element?;
@@ -100,7 +112,7 @@ fn push_document(out: &mut Vec<u8>, document: &RawDocument) -> Result<()> {
         }
         push_json_string(element.key().as_str().as_bytes(), out);
         out.push(b':');
-        push_json(out, element.value()?)?;
+        push_nested(out, element.value()?, depth + 1)?;
     }
     out.push(b'}');
     Ok(())
@@ -155,5 +167,38 @@ fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
             let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
             out.push(if place > group.len() { b'=' } else { digit });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A document in a document, so many times.
+    fn nested(levels: usize) -> RawDocumentBuf {
+        let innermost = RawDocumentBuf::new().into_bytes();
+        let length = innermost.len() + 8 * levels;
+        let mut bytes = Vec::with_capacity(length);
+        for level in 0..levels {
+            bytes.extend_from_slice(&i32::try_from(length - 8 * level).unwrap().to_le_bytes());
+            bytes.extend_from_slice(&[3, b'a', 0]);
+        }
+        bytes.extend_from_slice(&innermost);
+        bytes.resize(length, 0);
+        RawDocumentBuf::from_bytes(bytes).unwrap()
+    }
+
+    #[test]
+    fn the_stack_bears_what_a_hostile_server_sends() {
+        let json = |levels: usize| {
+            let mut out = Vec::new();
+            push_json(&mut out, RawBsonRef::Document(&nested(levels))).map(|()| out)
+        };
+        assert_eq!(json(2).unwrap(), br#"{"a":{"a":{}}}"#);
+        assert!(json(DEEPEST).is_ok());
+        assert!(json(500_000).is_err());
+        // What is written can be read.
+        let text = String::from_utf8(json(DEEPEST).unwrap()).unwrap();
+        assert!(super::super::parse::parse(&text).is_ok());
     }
 }

@@ -7,19 +7,19 @@
 
 mod catalog;
 mod connect;
-mod date;
+pub(crate) mod date;
 mod error;
 mod form;
-mod json;
+pub(crate) mod json;
 pub(crate) mod kind;
 mod order;
-mod parse;
+pub(crate) mod parse;
 mod pass;
 mod query;
 pub(crate) mod rows;
 pub(crate) mod shape;
-mod track;
-mod value;
+pub(crate) mod track;
+pub(crate) mod value;
 
 use std::collections::HashMap;
 use std::future::IntoFuture;

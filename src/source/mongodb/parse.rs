@@ -9,9 +9,7 @@ use mongodb::bson::{
 };
 
 use super::date::parse_instant;
-
-/// The server's own limit on how deep documents may be nested.
-const DEEPEST: usize = 100;
+use super::json::DEEPEST;
 
 /// Reads one value.
 ///

@@ -288,8 +288,8 @@ impl<'a> Decoder<'a> {
             if is_broken {
                 let name = element.key().as_str();
                 return failed(format!(
-                    "a document's field '{name}' holds text that is not UTF-8 or a value that is not BSON; \
-                     mend it at the source, or leave it out with exclude_columns"
+                    "a document's field '{name}' holds text that is not UTF-8, or a value that is not BSON or is nested \
+                     too deeply; mend it at the source, or leave it out with exclude_columns"
                 ));
             }
         }

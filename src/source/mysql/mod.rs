@@ -3,11 +3,11 @@
 mod catalog;
 mod connect;
 mod error;
-mod kind;
+pub(crate) mod kind;
 mod query;
 mod sql;
 mod track;
-mod value;
+pub(crate) mod value;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

@@ -6,12 +6,13 @@ use sqlx::Row as _;
 use sqlx::mysql::{MySqlRow, MySqlValueRef};
 
 use super::kind::{ColumnType, Wire};
-use crate::batch::Batch;
+use crate::batch::{Batch, LARGEST_ROW};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
 use crate::mapping::form::{Scalar, push_cell};
 use crate::mapping::time::Parts;
 use crate::schema::SourceType;
+use crate::source::reading;
 
 /// One cell of the rows that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,30 +52,41 @@ impl Decoder {
     /// Adds `row` to `batch`, and says whether it fits: what it added of a row that doesn't is to be dropped.
     pub fn row(&mut self, row: &MySqlRow, batch: &mut Batch) -> Result<bool> {
         let mut fits = true;
-        for (index, cell) in self.cells.iter().enumerate() {
-            let Some(bytes) = bytes(row.try_get_raw(index).map_err(|_| malformed(cell))?) else {
-                batch.push_null();
-                continue;
-            };
-            let scalar = scalar(&cell.read_as, bytes).map_err(|Malformed| malformed(cell))?;
-            match scalar {
-                Scalar::Unsigned(value) if cell.sqlite == SqliteType::Integer && i64::try_from(value).is_err() => {
-                    if !cell.read_as.may_outgrow() {
-                        return Err(too_large(cell));
-                    }
-                    fits = false;
-                    if !self.outgrown.contains(&cell.name) {
-                        self.outgrown.push(cell.name.clone());
-                    }
-                    batch.push_null();
-                }
-                Scalar::Parts(date) | Scalar::Moment { date, .. } if cell.null_zero_dates && date.is_zero() => {
-                    batch.push_null();
-                }
-                scalar => push_cell(scalar, cell.sqlite, batch, &mut self.scratch),
-            }
+        for index in 0..self.cells.len() {
+            let value = row.try_get_raw(index).map_err(|_| malformed(&self.cells[index]))?;
+            fits &= self.cell(index, bytes(value), batch)?;
         }
         Ok(fits)
+    }
+
+    /// Adds the cell `index` of a row, and says whether it fits.
+    pub fn cell(&mut self, index: usize, bytes: Option<&[u8]>, batch: &mut Batch) -> Result<bool> {
+        let cell = &self.cells[index];
+        let Some(bytes) = bytes else {
+            batch.push_null();
+            return Ok(true);
+        };
+        if batch.size().saturating_add(bytes.len()) > LARGEST_ROW {
+            return Err(reading::too_large(&cell.name));
+        }
+        let scalar = scalar(&cell.read_as, bytes).map_err(|Malformed| malformed(cell))?;
+        match scalar {
+            Scalar::Unsigned(value) if cell.sqlite == SqliteType::Integer && i64::try_from(value).is_err() => {
+                if !cell.read_as.may_outgrow() {
+                    return Err(too_large(cell));
+                }
+                if !self.outgrown.contains(&cell.name) {
+                    self.outgrown.push(cell.name.clone());
+                }
+                batch.push_null();
+                return Ok(false);
+            }
+            Scalar::Parts(date) | Scalar::Moment { date, .. } if cell.null_zero_dates && date.is_zero() => {
+                batch.push_null();
+            }
+            scalar => push_cell(scalar, cell.sqlite, batch, &mut self.scratch),
+        }
+        Ok(true)
     }
 }
 

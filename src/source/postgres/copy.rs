@@ -1,11 +1,12 @@
 //! The rows of `COPY … (FORMAT binary)`, decoded from pieces of any size.
 
-use super::array::push_array;
+use super::array::{Fault, push_array};
 use super::wire::{Malformed, Reader, Wire};
-use crate::batch::Batch;
+use crate::batch::{Batch, LARGEST_ROW};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
 use crate::mapping::form::{Scalar, push_cell};
+use crate::source::reading::too_large;
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
@@ -104,15 +105,25 @@ impl Decoder {
         }
         // Measured first, so that a row in pieces is never decoded twice.
         let Some(length) = measure(input, self.cells.len())? else { return Ok(Step::More) };
-        let mut reader = Reader(&input[2..length]);
+        if let Err(error) = self.fields(&input[2..length], batch) {
+            batch.drop_partial_row();
+            return Err(error);
+        }
+        Ok(Step::Row(length))
+    }
+
+    fn fields(&mut self, input: &[u8], batch: &mut Batch) -> Result<()> {
+        let mut reader = Reader(input);
         for cell in &self.cells {
             let value = reader.value().map_err(|_| garbled("a field without an end"))?;
             match value {
                 None => batch.push_null(),
+                // A few bytes may be many digits.
+                Some(_) if batch.size() > LARGEST_ROW => return Err(too_large(&cell.name)),
                 Some(bytes) => push(cell, bytes, self.check_text, batch, &mut self.scratch)?,
             }
         }
-        Ok(Step::Row(length))
+        Ok(())
     }
 }
 
@@ -151,15 +162,11 @@ fn push(cell: &Cell, bytes: &[u8], check_text: bool, batch: &mut Batch, scratch:
         _ => {}
     }
     if let Wire::Array(element) = &cell.wire {
-        let mut outcome = Ok(());
-        batch.push_text_with(|out| {
-            let start = out.len();
-            outcome = push_array(bytes, element, check_text, out);
-            if outcome.is_err() {
-                out.truncate(start);
-            }
+        let pushed = batch.try_push_text_with(|out| push_array(bytes, element, check_text, LARGEST_ROW, out));
+        return pushed.map_err(|fault| match fault {
+            Fault::TooLarge => too_large(&cell.name),
+            Fault::Malformed => malformed(cell, check_text),
         });
-        return outcome.map_err(|Malformed| malformed(cell, check_text));
     }
     let scalar = cell.wire.read(bytes).map_err(|Malformed| malformed(cell, false))?;
     if let (true, Scalar::Text(text) | Scalar::Json(text)) = (check_text && cell.sqlite != SqliteType::Blob, scalar) {

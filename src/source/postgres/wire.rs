@@ -35,6 +35,9 @@ pub struct Malformed;
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
 const EPOCH: i64 = 10_957;
 
+/// The most digits that a numeric has behind its point.
+const LARGEST_SCALE: u16 = 16_383;
+
 /// A cursor over a message that may hold anything.
 pub struct Reader<'a>(pub &'a [u8]);
 
@@ -165,8 +168,9 @@ fn numeric(bytes: &[u8]) -> Result<Scalar<'_>, Malformed> {
         [0xF0, 0x00] => return Ok(Scalar::Word("-Infinity")),
         _ => return Err(Malformed),
     };
-    if reader.0.len() != groups * 2 {
+    let scale = u16::from_be_bytes(scale);
+    if reader.0.len() != groups * 2 || scale > LARGEST_SCALE {
         return Err(Malformed);
     }
-    Grouped::new(negative, weight, u16::from_be_bytes(scale), reader.0).map(Scalar::Decimal).ok_or(Malformed)
+    Grouped::new(negative, weight, scale, reader.0).map(Scalar::Decimal).ok_or(Malformed)
 }

@@ -1,5 +1,7 @@
 //! What the database says about its tables.
 
+use std::collections::{HashMap, HashSet};
+
 use super::sql::{Sql, quote, text};
 use crate::batch::{Batch, Value};
 use crate::schema::{Column, Relation, SourceType, Table, TableName};
@@ -42,7 +44,6 @@ pub const EXTENT_WIDTH: usize = 1;
 const ROW_NUMBERS: [&str; 3] = ["rowid", "_rowid_", "oid"];
 
 struct Index {
-    name: String,
     unique: bool,
     partial: bool,
     /// By its place; `None` stands for an expression.
@@ -147,15 +148,10 @@ fn kind(declared: &str, is_strict: bool) -> SourceType {
 
 fn indexes<'a>(rows: impl Iterator<Item = &'a Vec<Value>>) -> Vec<Index> {
     let mut indexes: Vec<Index> = Vec::new();
+    let mut places = HashMap::new();
     for row in rows {
-        let name = word(&row[1]);
-        let at = indexes.iter().position(|index| index.name == name).unwrap_or_else(|| {
-            indexes.push(Index {
-                name: name.to_owned(),
-                unique: number(&row[2]) == 1,
-                partial: number(&row[3]) == 1,
-                columns: Vec::new(),
-            });
+        let at = *places.entry(word(&row[1])).or_insert_with(|| {
+            indexes.push(Index { unique: number(&row[2]) == 1, partial: number(&row[3]) == 1, columns: Vec::new() });
             indexes.len() - 1
         });
         let column = if let Value::Text(name) = &row[5] { Some(name.clone()) } else { None };
@@ -169,9 +165,12 @@ fn indexes<'a>(rows: impl Iterator<Item = &'a Vec<Value>>) -> Vec<Index> {
 
 /// The columns of the shortest index that tells all rows apart.
 fn unique(indexes: &[Index], columns: &[Column]) -> Option<Vec<String>> {
-    let filled = |name: &String| columns.iter().any(|column| column.name == *name && !column.nullable);
+    let filled: HashSet<&String> =
+        columns.iter().filter(|column| !column.nullable).map(|column| &column.name).collect();
     let tells = |index: &&Index| {
-        index.unique && !index.partial && index.columns.iter().all(|(_, name)| name.as_ref().is_some_and(filled))
+        index.unique
+            && !index.partial
+            && index.columns.iter().all(|(_, name)| name.as_ref().is_some_and(|name| filled.contains(name)))
     };
     let best = indexes.iter().filter(tells).min_by_key(|index| index.columns.len())?;
     Some(best.columns.iter().filter_map(|(_, name)| name.clone()).collect())

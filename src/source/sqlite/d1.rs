@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::http::{Answer, Endpoint, body, secret};
+use super::http::{Answer, Endpoint, LONGEST_WAIT, body, one_line, secret};
 use super::link::{Bounds, Fault, Link};
 use super::rows;
 use super::sql::Sql;
@@ -102,7 +102,7 @@ struct Table<'a> {
 }
 
 /// Adds the rows of an answer to `rows`.
-fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
+pub fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
     if let Some(fault) = answer.fault(peer)
         && answer.status != 404
     {
@@ -123,7 +123,7 @@ fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
 
 fn complaint(answer: &Answer, errors: &[Complaint], peer: &Peer) -> Fault {
     let Some(first) = errors.first() else { return answer.strange(peer) };
-    let told = format!("{} (code {}, HTTP {})", first.message, first.code, answer.status);
+    let told = format!("{} (code {}, HTTP {})", one_line(&first.message), first.code, answer.status);
     match (answer.status, first.code) {
         (401 | 403, _) | (_, 10000 | 10001 | 9106 | 9109) => Fault::Denied(format!(
             "Cloudflare refuses the API key: {told}; it needs the right D1:Read for this account, and with source.email it \
@@ -147,7 +147,12 @@ fn spent(header: &str) -> Option<Duration> {
         let part = header.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
         part.and_then(|number| number.trim().parse::<u64>().ok())
     };
-    (part("r")? == 0).then(|| part("t")).flatten().map(Duration::from_secs)
+    (part("r")? == 0).then(|| part("t")).flatten().map(|wait| Duration::from_secs(wait).min(LONGEST_WAIT))
+}
+
+/// Until when nothing may be asked any more, as an answer says.
+pub fn spent_until(answer: &Answer) -> Option<Instant> {
+    answer.header("ratelimit").and_then(spent).map(|wait| Instant::now() + wait)
 }
 
 #[async_trait]
@@ -168,7 +173,7 @@ impl Link for D1Link {
             return Err(Fault::Limited { wait, cause });
         }
         let answer = self.endpoint.post(body(&value::kept(sql, rows.width()))).await?;
-        self.spent = answer.header("ratelimit").and_then(spent).map(|wait| Instant::now() + wait);
+        self.spent = spent_until(&answer);
         read(&answer, &self.endpoint.peer, rows)
     }
 }
@@ -182,6 +187,8 @@ mod tests {
         assert_eq!(spent("\"default\";r=50;t=30"), None);
         assert_eq!(spent("\"default\";r=0;t=30"), Some(Duration::from_secs(30)));
         assert_eq!(spent("\"default\"; r=0 ; t=7"), Some(Duration::from_secs(7)));
+        // Later than any clock shows.
+        assert_eq!(spent("\"default\";r=0;t=18446744073709551615"), Some(LONGEST_WAIT));
         assert_eq!(spent("limit=1200, remaining=0"), None);
     }
 }

@@ -1,12 +1,13 @@
 //! libSQL's protocol, Hrana, as JSON over HTTP: a whole answer at once, for which its stream of rows has one piece per row.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -44,7 +45,32 @@ pub fn body(sql: &Sql) -> String {
 #[derive(Deserialize)]
 struct Said<'a> {
     #[serde(borrow)]
-    results: Vec<Outcome<'a>>,
+    results: First<Outcome<'a>>,
+}
+
+/// The first of a list. What follows is passed over: it takes a few bytes of an answer, but many more of memory.
+struct First<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListOf(PhantomData))
+    }
+}
+
+struct ListOf<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListOf<T> {
+    type Value = First<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<First<T>, A::Error> {
+        let first = list.next_element()?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(First(first))
+    }
 }
 
 #[derive(Deserialize)]
@@ -82,12 +108,9 @@ pub fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault>
         return Err(told.unwrap_or(Fault::Refused(text)));
     }
     let said = serde_json::from_slice::<Said<'_>>(&answer.body).ok();
-    match said.and_then(|said| said.results.into_iter().next()) {
+    match said.and_then(|said| said.results.0) {
         Some(Outcome { response: Some(Response { result: Some(found) }), .. }) => {
-            match rows::read::<Hrana>(found.rows, rows, "libSQL") {
-                Err(Fault::Refused(told)) if told.contains(INFINITE) => Err(Fault::Refused(INFINITE.to_owned())),
-                read => read,
-            }
+            rows::read::<Hrana>(found.rows, rows, "libSQL")
         }
         Some(Outcome { error: Some(complaint), .. }) => Err(complaint.fault()),
         _ => Err(Fault::Cut(format!("{peer} answered something that is not libSQL's, or not all of it"))),
@@ -122,6 +145,8 @@ pub fn refusal(status: Option<u16>, text: &str) -> Option<Fault> {
 struct Hrana;
 
 impl Form for Hrana {
+    const REASON: Option<&'static str> = Some(INFINITE);
+
     fn read<'de, D: Deserializer<'de>>(deserializer: D, rows: &mut Batch) -> Result<(), D::Error> {
         deserializer.deserialize_map(Cell(rows))
     }
@@ -313,6 +338,14 @@ mod tests {
         }
         let infinite = parsed::<Hrana>(r#"[[{"type":"float","value":null}]]"#, 1).expect_err("infinite").to_string();
         assert!(infinite.contains(INFINITE), "{infinite}");
+    }
+
+    #[test]
+    fn of_many_results_the_first_is_kept() {
+        let said: First<u8> = serde_json::from_str(r#"[7, {}, [[]], "x"]"#).unwrap();
+        assert_eq!(said.0, Some(7));
+        assert!(serde_json::from_str::<First<u8>>("[]").unwrap().0.is_none());
+        assert!(serde_json::from_str::<First<u8>>("[7, ").is_err());
     }
 
     #[test]

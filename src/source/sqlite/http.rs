@@ -26,7 +26,7 @@ const MOST_BYTES: usize = 64 << 20;
 const UNTOLD_WAIT: Duration = Duration::from_secs(30);
 
 /// No longer wait is believed.
-const LONGEST_WAIT: Duration = Duration::from_mins(15);
+pub const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// The variable by which Node.js is told of more authorities to trust, such as that of a company's proxy.
 const MORE_AUTHORITIES: &str = "NODE_EXTRA_CA_CERTS";
@@ -53,9 +53,12 @@ pub fn client() -> Result<ClientBuilder> {
     Ok(Client::builder().tls_backend_preconfigured(Arc::unwrap_or_clone(tls()?)).redirect(redirect::Policy::none()))
 }
 
+/// How many signs of a server's words are shown: they go into the log, and into the target's state.
+const MOST_SIGNS: usize = 300;
+
 /// The beginning of a server's words, on one line.
 pub fn one_line(text: &str) -> String {
-    text.chars().take(300).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
+    text.chars().take(MOST_SIGNS).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }
 
 /// Where the server of `url` is.
@@ -170,6 +173,12 @@ impl Endpoint {
 }
 
 impl Answer {
+    /// What a server would have said.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub fn of(status: u16, headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self { status, headers, body }
+    }
+
     /// The header `name`.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -213,6 +222,8 @@ impl Answer {
 
     /// The body as text for people.
     pub fn text(&self) -> String {
-        one_line(&String::from_utf8_lossy(&self.body))
+        // What is left of a last sign that is cut lies behind what is shown.
+        let beginning = &self.body[..self.body.len().min(4 * MOST_SIGNS)];
+        one_line(&String::from_utf8_lossy(beginning))
     }
 }

@@ -5,17 +5,17 @@
 //! changes between two pages is read again: an update moves its track value behind the position, and the lookback covers what
 //! was on its way.
 
-mod catalog;
-mod d1;
+pub(crate) mod catalog;
+pub(crate) mod d1;
 mod dial;
 mod file;
-mod hrana;
+pub(crate) mod hrana;
 pub mod http;
-mod link;
+pub(crate) mod link;
 mod query;
 pub(crate) mod rows;
 mod sql;
-mod starbasedb;
+pub(crate) mod starbasedb;
 mod track;
 mod turso;
 pub(crate) mod value;

@@ -11,6 +11,9 @@ use crate::batch::Batch;
 
 /// How a system writes one value.
 pub trait Form {
+    /// What may be wrong with a value for a reason that users are told.
+    const REASON: Option<&'static str> = None;
+
     /// Adds a value to `rows`. The words of an error may be shown, so they hold nothing of the value.
     fn read<'de, D: Deserializer<'de>>(deserializer: D, rows: &mut Batch) -> Result<(), D::Error>;
 }
@@ -18,7 +21,15 @@ pub trait Form {
 /// Adds the rows of a JSON answer of `system` to `rows`.
 pub fn read<F: Form>(json: &RawValue, rows: &mut Batch, system: &str) -> Result<(), Fault> {
     let read = Rows::<F>(rows, PhantomData).deserialize(&mut serde_json::Deserializer::from_str(json.get()));
-    read.map_err(|error| Fault::Refused(format!("{system} answered rows of another form than asked for: {error}")))
+    read.map_err(|error| match F::REASON.filter(|reason| error.to_string().contains(reason)) {
+        Some(reason) => Fault::Refused(reason.to_owned()),
+        // The parser's own words repeat what stands in another's place, however long it is.
+        None => Fault::Refused(format!(
+            "{system} answered rows of another form than asked for (line {}, column {})",
+            error.line(),
+            error.column()
+        )),
+    })
 }
 
 /// An array of rows.
@@ -67,6 +78,10 @@ impl<'de, F: Form> Visitor<'de> for Row<'_, F> {
         let mut count = 0;
         while cells.next_element_seed(Cell::<F>(self.0, PhantomData))?.is_some() {
             count += 1;
+            // A row without an end would fill the memory.
+            if count > self.0.width() {
+                break;
+            }
         }
         if count == self.0.width() { Ok(()) } else { Err(Error::invalid_length(count, &self)) }
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::http::{Answer, Endpoint, body, secret};
+use super::http::{Answer, Endpoint, body, one_line, secret};
 use super::link::{Bounds, Fault, Link};
 use super::rows;
 use super::sql::Sql;
@@ -52,7 +52,7 @@ struct Table<'a> {
 }
 
 /// Adds the rows of an answer to `rows`.
-fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
+pub fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
     let said = serde_json::from_slice::<Said<'_>>(&answer.body).ok();
     if let (200, Some(Said { result: Some(table), .. })) = (answer.status, &said) {
         return rows::read::<value::Tagged>(table.rows, rows, "StarbaseDB");
@@ -62,14 +62,15 @@ fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
     Err(if refused {
         Fault::Denied(format!("StarbaseDB refuses the token (HTTP {})", answer.status))
     } else if told.contains("SQLITE_BUSY") || told.contains("SQLITE_LOCKED") {
-        Fault::Busy(told)
+        Fault::Busy(one_line(&told))
     } else if told.contains("string or blob too big") {
         Fault::Refused(format!(
-            "{told}; a Durable Object sends no value above 2 MB, and blobs count twice: leave the column out with \
-             exclude_columns"
+            "{}; a Durable Object sends no value above 2 MB, and blobs count twice: leave the column out with \
+             exclude_columns",
+            one_line(&told)
         ))
     } else if told.contains("SQLITE_") {
-        Fault::Refused(told)
+        Fault::Refused(one_line(&told))
     } else if let Some(fault) = answer.fault(peer) {
         fault
     } else if answer.status == 200 {

@@ -1,0 +1,5 @@
+//! See `data_sync::fuzz::wrangler`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| data_sync_fuzz::feed(data, data_sync::fuzz::wrangler));
