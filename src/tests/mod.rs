@@ -20,5 +20,6 @@ mod sqlite;
 mod sqlite_bed;
 mod support;
 mod target;
+mod tls;
 mod verify;
 mod world;
