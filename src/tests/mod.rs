@@ -16,6 +16,7 @@ mod mysql_bed;
 mod postgres;
 mod postgres_bed;
 mod proxy;
+mod rights;
 mod secrets;
 mod sqlite;
 mod sqlite_bed;
