@@ -147,20 +147,26 @@ onEveryServer((world) => {
     chmodSync(world.folder.path, 0o755);
     const database = join(folder, 'replica.sqlite');
     await world.run({ database });
-    for (const [path, mode] of [
-      [`${database}-data-sync.lock`, 0o666],
-      [database, 0o444],
-      [folder, 0o555],
-    ] as const)
-      chmodSync(path, mode);
-    const child = new Child(
-      `const plugin = ${pluginOf({ ...world.options({ database }), log_level: 'silent' })};
-       if (process.getuid() === 0) { process.setgid(65534); process.setuid(65534); }
-       plugin.triggerSync().then(tell, (error) => tell(fault(error)));`,
-    );
-    const { code, message } = await child.line<Fault>();
+    const elsewhere = async () => {
+      const child = new Child(
+        `const plugin = ${pluginOf({ ...world.options({ database }), log_level: 'silent' })};
+         if (process.getuid() === 0) { process.setgid(65534); process.setuid(65534); }
+         plugin.triggerSync().then(tell, (error) => tell(fault(error)));`,
+      );
+      return child.line<Fault>();
+    };
+    chmodSync(`${database}-data-sync.lock`, 0o666);
+    if (process.getuid?.() === 0) {
+      // What was made here is for its owner alone.
+      expect((await elsewhere()).message).toMatch(
+        /^Failed to open target database .*needs the right to read and write/,
+      );
+    }
+    for (const file of ['', '-wal', '-shm']) chmodSync(`${database}${file}`, 0o444);
+    chmodSync(folder, 0o555);
+    const { code, message } = await elsewhere();
     chmodSync(folder, 0o755);
-    chmodSync(database, 0o644);
+    for (const file of ['', '-wal', '-shm']) chmodSync(`${database}${file}`, 0o644);
     expect(code).toBe('TARGET_WRITE');
     expect(message).toMatch(/^Failed to open target database .*read-only/);
     await world.run({ database });

@@ -5,7 +5,7 @@
  * environment, as URLs separated by spaces:
  * - `DATA_SYNC_TEST_POSTGRES`, `DATA_SYNC_TEST_MYSQL` and `DATA_SYNC_TEST_MONGODB`: of a superuser; and
  *   `DATA_SYNC_TEST_MYSQL_CA`, the file of the authority that MariaDB's certificate for `localhost` is of;
- * - `DATA_SYNC_TEST_TURSO`: of a server without tokens that has many databases, and of one with, `http://TOKEN@…`; and
+ * - `DATA_SYNC_TEST_TURSO`: of a server without tokens that has many databases, and of one with, `http://TOKEN:READING-TOKEN@…`; and
  *   `DATA_SYNC_TEST_TURSO_ADMIN`, the URL by which databases are made in the first one;
  * - `DATA_SYNC_TEST_D1`: `http://ACCOUNT:TOKEN@…`, and `DATA_SYNC_TEST_STARBASEDB`: `http://ADMIN:CLIENT@…`; both have
  *   more paths below `/control/` for tests, which `servers/workerd/run.mjs` tells of.

@@ -199,8 +199,25 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a panic said, as far as it said it in text.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
+/// What a panic said where its words are fixed. Others are made of what was at hand (a text that was cut, bytes that are no
+/// text), which may be a row's value.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &'static str {
+    panic.downcast_ref::<&'static str>().copied().unwrap_or("a panic whose words may hold a value, and are left out")
+}
+
+/// Has panics say on stderr where they happened, and no more of their words than [`panic_text`] does.
+#[cfg(feature = "napi")]
+pub(crate) fn hush_panics() {
+    use std::io::Write as _;
+    std::panic::set_hook(Box::new(|panic| {
+        let said = panic.payload().downcast_ref::<&str>().copied().unwrap_or("its words may hold a value");
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = match trace.status() {
+            std::backtrace::BacktraceStatus::Captured => format!("\n{trace}"),
+            _ => String::new(),
+        };
+        // Without a stderr there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "Data Sync Plugin: a panic at {place}: {said}{trace}");
+    }));
 }

@@ -74,14 +74,15 @@ function startGuarded(sqld) {
     writeFileSync(key, publicKey.export({ type: 'spki', format: 'pem' }));
     const port = await freePort();
     const { version, stop } = await start(sqld, home, port, ['--auth-jwt-key-file', key]);
-    return { url: `http://${token(privateKey)}@127.0.0.1:${port}/`, version: `${version} with tokens`, stop };
+    const tokens = ['rw', 'ro'].map((access) => token(privateKey, access)).join(':');
+    return { url: `http://${tokens}@127.0.0.1:${port}/`, version: `${version} with tokens`, stop };
   });
 }
 
-/** A token that never expires. */
-function token(privateKey) {
+/** A token that never expires; `access` is `rw`, or `ro` for one that may only read. */
+function token(privateKey, access) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const signed = `${part({ alg: 'EdDSA', typ: 'JWT' })}.${part({ a: 'rw' })}`;
+  const signed = `${part({ alg: 'EdDSA', typ: 'JWT' })}.${part({ a: access })}`;
   return `${signed}.${sign(null, Buffer.from(signed), privateKey).toString('base64url')}`;
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{OptionErrorClass, Options, Surroundings};
 use crate::engine::DataSync;
-use crate::error::panic_text;
+use crate::error::{hush_panics, panic_text};
 use crate::event::Level;
 use message::{Listener, Outlet};
 
@@ -31,6 +31,11 @@ static RUNTIME: LazyLock<std::io::Result<Runtime>> =
 
 fn runtime() -> napi::Result<&'static Runtime> {
     RUNTIME.as_ref().map_err(|error| napi::Error::from_reason(format!("Internal error: no threads: {error}")))
+}
+
+#[napi_derive::module_init]
+fn init() {
+    hush_panics();
 }
 
 /// Runs `work` so that a panic reaches JavaScript as an exception: one that left a native function would end the process.

@@ -46,8 +46,17 @@ struct MongodbBed {
 
 /// An empty database on the first server; the others only ask for passwords.
 pub async fn beds() -> Vec<Box<dyn Bed>> {
+    make(servers().into_iter().take(1)).await
+}
+
+/// An empty database on every server that asks for a password.
+pub async fn guarded_beds() -> Vec<Box<dyn Bed>> {
+    make(servers().into_iter().filter(|server| server.contains('@'))).await
+}
+
+async fn make(servers: impl Iterator<Item = String>) -> Vec<Box<dyn Bed>> {
     let mut beds: Vec<Box<dyn Bed>> = Vec::new();
-    for server in servers().into_iter().take(1) {
+    for server in servers {
         beds.push(Box::new(MongodbBed { test: TestDatabase::new(&server).await }));
     }
     beds

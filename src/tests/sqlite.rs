@@ -1,13 +1,13 @@
 //! What is the SQLite family's own: storage classes, tables of every shape, track values of every kind, and what servers say
 //! when they refuse, are busy, or are asked too often.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::Value as Cell;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::event::{Event, Level, Mode};
 
@@ -310,60 +310,86 @@ async fn wrong_tokens_are_told_as_such() {
     }
 }
 
-/// Passes connections on to `upstream` after a TLS handshake with the certificate for `localhost` that MariaDB has too.
-async fn behind_tls(upstream: String) -> u16 {
-    let authority =
-        std::env::var("DATA_SYNC_TEST_MYSQL_CA").expect("npm test makes certificates where there is openssl");
-    let folder = std::path::Path::new(&authority).parent().unwrap();
-    let chain = CertificateDer::pem_file_iter(folder.join("server.pem")).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// A server that answers everything with `answer`, and what it was told.
+async fn answering(answer: String) -> (u16, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let heard = Arc::<Mutex<Vec<u8>>>::default();
+    let ears = Arc::clone(&heard);
     tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let (config, upstream) = (Arc::clone(&config), upstream.clone());
-            tokio::spawn(async move {
-                let Ok(mut client) = tokio_rustls::TlsAcceptor::from(config).accept(client).await else { return };
-                let mut server = tokio::net::TcpStream::connect(upstream).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-            });
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut question = vec![0; 64 << 10];
+            let count = client.read(&mut question).await.unwrap_or(0);
+            ears.lock().unwrap().extend_from_slice(&question[..count]);
+            let _ = client.write_all(answer.as_bytes()).await;
+            let _ = client.shutdown().await;
         }
     });
-    port
+    (port, heard)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn certificates_are_checked() {
-    let authority = std::env::var("DATA_SYNC_TEST_MYSQL_CA").unwrap();
-    for place in [Place::turso().await, Place::d1().await, Place::starbasedb()] {
-        place.execute("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1), (2)").await;
-        let mut source = place.source();
-        let option = if source["uri"].is_string() { "uri" } else { "url" };
-        let plain: url::Url = source[option].as_str().unwrap().parse().unwrap();
-        let port = behind_tls(format!("127.0.0.1:{}", plain.port().unwrap())).await;
-        let address = |host: &str| format!("https://{host}:{port}{}", plain.path());
-        let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("replica.sqlite");
-        for (host, trusted, succeeds) in
-            [("localhost", true, true), ("localhost", false, false), ("127.0.0.1", true, false)]
-        {
-            source[option] = json!(address(host));
-            let options = json!({ "source": source, "database": database, "retry": { "attempts": 1 } });
-            let authority = trusted.then_some(authority.as_str());
-            let victim = super::crash::run_elsewhere(&options, authority);
-            assert_eq!(victim, succeeds, "{} at {host}, trusted: {trusted}", source["type"]);
+/// The options of each source that is asked over HTTP at `port`.
+fn tokens_at(port: u16) -> [Json; 4] {
+    let address = format!("http://127.0.0.1:{port}");
+    [
+        json!({ "type": "turso", "uri": address, "token": "hush-hush" }),
+        json!({ "type": "starbasedb", "uri": address, "token": "hush-hush" }),
+        json!({ "type": "d1", "url": address, "api_key": "hush-hush", "account_id": "a", "database_id": "d" }),
+        json!({ "type": "d1", "url": address, "api_key": "hush-hush", "account_id": "a", "database_id": "d", "email": "a@b.example" }),
+    ]
+}
+
+#[tokio::test]
+async fn a_token_does_not_follow_a_redirection() {
+    for status in [301, 302, 303, 307, 308] {
+        let (elsewhere, heard_elsewhere) = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
+        let (port, heard) = answering(format!(
+            "HTTP/1.1 {status} Elsewhere\r\nlocation: http://user:password@127.0.0.1:{elsewhere}/there?key=hush\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        ))
+        .await;
+        for source in tokens_at(port) {
+            let mut world = world(Place::file(), json!({}));
+            world.restart(json!({ "source": source, "retry": { "attempts": 1 } })).await;
+            let failure = world.fail().await;
+            assert_eq!((failure.first.code, failure.first.retryable), ("CONNECT", false), "{failure:?}");
+            let told = &failure.first.message;
+            for part in [format!("127.0.0.1:{port}"), format!("HTTP {status}"), "give the final".to_owned()] {
+                assert!(told.contains(&part), "{part}: {failure:?}");
+            }
+            assert!(!format!("{failure:?}").contains("hush") && !told.contains("password"), "{failure:?}");
+            world.end().await;
         }
-        // What it says.
-        let mut world = world(place, json!({}));
-        source[option] = json!(address("localhost"));
-        world.restart(json!({ "source": source, "retry": { "attempts": 1 } })).await;
-        let failure = world.fail().await;
-        assert_eq!((failure.first.code, failure.first.retryable), ("CONNECT", false), "{failure:?}");
-        assert!(failure.first.message.contains("TLS with localhost"), "{failure:?}");
-        world.end().await;
+        let said = String::from_utf8_lossy(&std::mem::take(&mut *heard.lock().unwrap())).into_owned();
+        assert_eq!(said.matches("hush-hush").count(), 4, "each was asked, with its token: {said}");
+        assert!(heard_elsewhere.lock().unwrap().is_empty(), "somebody else was asked after a {status}");
+    }
+}
+
+/// Some servers and proxies show the request in the page that says what is wrong with it.
+#[tokio::test]
+async fn a_server_that_repeats_the_token() {
+    for status in [200, 400, 401, 403, 404, 418, 429, 500, 503] {
+        for body in [
+            "authorization: Bearer hush-hush",
+            "{\"error\":\"Bearer hush-hush\"}",
+            "{\"result\":[],\"success\":false,\"errors\":[{\"code\":1,\"message\":\"Bearer hush-hush\"}]}",
+            "{\"results\":[{\"type\":\"error\",\"error\":{\"message\":\"Bearer hush-hush\"}}]}",
+        ] {
+            let (port, _) = answering(format!(
+                "HTTP/1.1 {status} No\r\nretry-after: 0\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            ))
+            .await;
+            for source in tokens_at(port) {
+                let mut world = world(Place::file(), json!({}));
+                let retry = json!({ "attempts": 1 });
+                world.restart(json!({ "source": source, "retry": retry, "log_level": "debug" })).await;
+                let failure = world.fail().await;
+                let told = format!("{failure:?} {:?}", world.events());
+                assert!(!told.contains("hush"), "HTTP {status} {body}: {told}");
+                world.end().await;
+            }
+        }
     }
 }
 

@@ -52,7 +52,10 @@ pub fn connect(error: &Driver, peer: &Peer) -> Error {
         }
         ErrorKind::Command(command) => failed.because(told(command)).transient(PASSING.contains(&command.code)),
         ErrorKind::Io(error) => unreachable_by(error, peer),
-        ErrorKind::ServerSelection { message, .. } => failed.because(selection(message, peer)),
+        ErrorKind::ServerSelection { message, .. } => match distrust(message) {
+            Some(cause) => failed.because(untrusted(peer, cause)).transient(false),
+            None => failed.because(selection(message, peer)),
+        },
         ErrorKind::DnsResolve { message, .. } => failed.because(format!("the name {}: {message}", peer.host)),
         ErrorKind::InvalidTlsConfig { message, .. } | ErrorKind::IncompatibleServer { message, .. } => {
             failed.because(message).transient(false)
@@ -64,12 +67,25 @@ pub fn connect(error: &Driver, peer: &Peer) -> Error {
 /// A network's failure before the driver had a connection.
 pub fn unreachable_by(error: &io::Error, peer: &Peer) -> Error {
     let (text, passes) = match error.kind() {
-        io::ErrorKind::InvalidData => {
-            (format!("TLS with {peer}: {error}; check tls and tlsCAFile in the connection string"), false)
-        }
+        io::ErrorKind::InvalidData => (untrusted(peer, error), false),
         _ => network(error, peer, "tls and tlsCAFile in the connection string"),
     };
     Error::new(Kind::Connect, CONNECT).because(text).transient(passes)
+}
+
+fn untrusted(peer: &Peer, cause: impl std::fmt::Display) -> String {
+    format!("TLS with {peer}: {cause}; check tls and tlsCAFile in the connection string")
+}
+
+/// What is wrong with a server's certificate, or that it speaks no TLS. The driver tries again until its time is over, and
+/// then tells the same of this as of a server that is away.
+fn distrust(message: &str) -> Option<&str> {
+    let cause = message.split_once("I/O error: ")?.1;
+    let cause = cause.split(", labels:").next().unwrap_or(cause);
+    ["invalid peer certificate", "received corrupt message"]
+        .iter()
+        .any(|words| cause.starts_with(words))
+        .then_some(cause)
 }
 
 /// What kept the driver from choosing a server. It tells the state of all of them; the first failure among that is what

@@ -94,6 +94,19 @@ pub fn body(sql: &Sql) -> String {
     serde_json::json!({ "sql": sql.text, "params": values.collect::<Vec<_>>() }).to_string()
 }
 
+/// A server says that somebody else is to be asked, at `location` if it tells where.
+pub fn elsewhere(peer: &Peer, status: u16, location: Option<&str>) -> Fault {
+    // Who is there and no more: an address may have credentials in it, in its query too.
+    let place = location.and_then(|location| Url::parse(location).ok()).map(|url| url.origin().ascii_serialization());
+    let to = place.map_or_else(|| "elsewhere".to_owned(), |place| format!("to {place}"));
+    Fault::Unreachable {
+        cause: format!(
+            "{peer} sends us {to} (HTTP {status}), and a token is not sent to other addresses; give the final one"
+        ),
+        passes: false,
+    }
+}
+
 /// A server that is asked over HTTP at one address.
 pub struct Endpoint {
     client: Client,
@@ -194,12 +207,7 @@ impl Answer {
                 Fault::Limited { wait, cause: format!("{peer} asks to wait {} s (HTTP 429)", wait.as_secs()) }
             }
             408 | 502 | 503 | 504 | 520..=530 => Fault::Busy(format!("{peer} can't answer now (HTTP {status})")),
-            300..=399 => Fault::Unreachable {
-                cause: format!(
-                    "{peer} sends us elsewhere (HTTP {status}), and a token is not sent to other addresses; give the final one"
-                ),
-                passes: false,
-            },
+            300..=399 => elsewhere(peer, status, self.header("location")),
             404 | 405 | 410 => Fault::Unreachable {
                 cause: format!("{peer} has nothing at this address (HTTP {status}); check it"),
                 passes: false,

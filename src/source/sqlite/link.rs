@@ -47,6 +47,23 @@ impl Fault {
         matches!(self, Self::Cut(_) | Self::Silent(_) | Self::Busy(_) | Self::TooLarge(_))
     }
 
+    /// The fault in words that may be shown. A server's may repeat the secret it was sent (some show the whole request), and
+    /// SQLite's quote what a filter or a view made of a row.
+    #[must_use]
+    pub fn discreet(self, secret: &str) -> Self {
+        let discreet = |words| without_values(without_secret(words, secret));
+        match self {
+            Self::Denied(words) => Self::Denied(discreet(words)),
+            Self::Unreachable { cause, passes } => Self::Unreachable { cause: discreet(cause), passes },
+            Self::Cut(words) => Self::Cut(discreet(words)),
+            Self::Silent(limit) => Self::Silent(limit),
+            Self::Busy(words) => Self::Busy(discreet(words)),
+            Self::TooLarge(words) => Self::TooLarge(discreet(words)),
+            Self::Limited { wait, cause } => Self::Limited { wait, cause: discreet(cause) },
+            Self::Refused(words) => Self::Refused(discreet(words)),
+        }
+    }
+
     /// The fault as users are told. `reached` says whether the server has answered before in this run: until it has, it
     /// is the connection that failed.
     pub fn told(self, reading: &Reading<'_>, reached: bool) -> Error {
@@ -63,6 +80,29 @@ impl Fault {
             }
             Self::Refused(cause) => reading.because(cause),
         }
+    }
+}
+
+fn without_secret(words: String, secret: &str) -> String {
+    if secret.is_empty() {
+        return words;
+    }
+    let mut words = words.replace(secret, "[secret]");
+    // Long words were cut, maybe in the middle of it.
+    let begun = (4..secret.len()).rev().find(|end| secret.get(..*end).is_some_and(|begun| words.ends_with(begun)));
+    if let Some(length) = begun {
+        words.truncate(words.len() - length);
+    }
+    words
+}
+
+fn without_values(words: String) -> String {
+    /// What SQLite says before it quotes: a path into JSON, or a search.
+    const QUOTING: [&str; 4] = ["bad JSON path", "JSON path error", "malformed MATCH expression", "fts5:"];
+    let quote = QUOTING.iter().find_map(|phrase| words.find(phrase).map(|at| at + phrase.len()));
+    match quote {
+        Some(end) => format!("{} (what it quotes may be a value, and is left out)", &words[..end]),
+        None => words,
     }
 }
 

@@ -30,7 +30,7 @@ use self::sql::Sql;
 use super::reading::Reading;
 use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source};
 use crate::batch::{Batch, Position, Value, ValueRef};
-use crate::config::SourceConfig;
+use crate::config::{Secret, SourceConfig};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::form::{Scalar, push_cell};
 use crate::replica::Replica;
@@ -69,12 +69,27 @@ impl Connect for Family {
             SourceConfig::Sqlite { path } => Box::new(file::FileLink::new(path.clone(), limits)),
             _ => return Err(Error::new(Kind::Internal, "This source is none of SQLite's family")),
         };
-        Ok(Box::new(SqliteSource { link, reading: false, reached: false, page: FIRST_PAGE, extents: HashMap::new() }))
+        let secret = match config {
+            SourceConfig::Turso { token: Some(secret), .. }
+            | SourceConfig::Starbasedb { token: secret, .. }
+            | SourceConfig::D1 { api_key: secret, .. } => secret.clone(),
+            _ => Secret(String::new()),
+        };
+        Ok(Box::new(SqliteSource {
+            link,
+            secret,
+            reading: false,
+            reached: false,
+            page: FIRST_PAGE,
+            extents: HashMap::new(),
+        }))
     }
 }
 
 struct SqliteSource {
     link: Box<dyn Link>,
+    /// What the database is told of us; empty where it asks for nothing.
+    secret: Secret,
     /// Whether a consistent read is open, as far as there is one.
     reading: bool,
     /// Whether the database has answered since it was begun.
@@ -92,7 +107,7 @@ impl SqliteSource {
             name: replica.map(|replica| &replica.source.name),
             peer: self.link.peer(),
         };
-        fault.told(&reading, self.reached)
+        fault.discreet(&self.secret.0).told(&reading, self.reached)
     }
 
     /// Asks for rows of `width` cells.

@@ -113,12 +113,7 @@ impl TursoLink {
                 let cause = format!("{} asks to wait {} s (HTTP 429)", self.endpoint.peer, LIMITED.as_secs());
                 return Fault::Limited { wait: LIMITED, cause };
             }
-            Some(300..=399) => {
-                return Fault::Unreachable {
-                    cause: format!("{} sends us elsewhere; give the final address", self.endpoint.peer),
-                    passes: false,
-                };
-            }
+            Some(status @ 300..=399) => return http::elsewhere(&self.endpoint.peer, status, None),
             _ => {}
         }
         if has(&["STREAM_EXPIRED", "stream closed", "stream has expired", "stream not found", "baton"]) {

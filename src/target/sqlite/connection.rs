@@ -51,6 +51,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     if file.is_dir() {
         return Err(cannot_open(path).because("it is a directory: name a file"));
     }
+    create(&file);
     let settings = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = FILE; PRAGMA temp.cache_size = -16384;
         PRAGMA journal_size_limit = 67108864; PRAGMA schema_version;";
     let conn = Connection::open_with_flags(
@@ -69,6 +70,17 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
         return Err(cannot_open(path).because("the file is read-only: make it writable"));
     }
     Ok(conn)
+}
+
+/// Makes the file, if it isn't there, for its owner alone: what it will hold is as confidential as the source. SQLite gives
+/// the files beside it the same mode. Where this fails, SQLite says why.
+fn create(file: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    // Never one that is there: to close it would end the locks that SQLite has on it in this process.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    drop(options.open(file));
 }
 
 /// Settings that change the file, made when the first write is due.

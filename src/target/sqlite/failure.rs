@@ -68,6 +68,10 @@ pub(super) fn cause(error: &rusqlite::Error) -> String {
             "the file was moved or deleted while it was in use"
         }
         Some(ErrorCode::ReadOnly) => "the database is read-only: make the file and its directory writable",
+        Some(ErrorCode::CannotOpen) => {
+            "unable to open database file: whoever runs this needs the right to read and write it, \
+              the -wal and -shm beside it, and their directory"
+        }
         Some(ErrorCode::DatabaseCorrupt) => "the database is damaged: restore it from a backup or delete it",
         // A trigger words its own message, which may quote the row.
         Some(ErrorCode::ConstraintViolation) if extended == ffi::SQLITE_CONSTRAINT_TRIGGER => {

@@ -27,12 +27,30 @@ fn lock_path(target: &Path) -> Result<PathBuf> {
     Ok(PathBuf::from(name))
 }
 
-fn open(path: &Path, create: bool) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+/// Opens the lock file, made where it is missing: for those who may use the database, as SQLite does it with the files
+/// beside it, or for its owner alone while there is none.
+fn open_or_create(path: &Path, target: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(create);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    match options.open(path) {
+        Ok(file) => {
+            #[cfg(unix)]
+            if let Ok(database) = target.metadata() {
+                use std::os::unix::fs::PermissionsExt as _;
+                let mode = database.permissions().mode() & 0o666 | 0o600;
+                file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+            }
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path),
+        Err(error) => Err(error),
+    }
 }
 
 /// Waits up to `wait` for the lock of the database at `target`.
@@ -41,7 +59,7 @@ pub(super) async fn acquire(target: &Path, wait: Duration) -> Result<FileLock> {
     let failed = |error: io::Error| {
         cannot_open(target).because(format!("the lock file {} can't be used: {error}", path.display()))
     };
-    let file = open(&path, true).map_err(failed)?;
+    let file = open_or_create(&path, target).map_err(failed)?;
     let end = Instant::now() + wait;
     let mut tries = 0;
     loop {
@@ -67,6 +85,6 @@ pub(super) async fn acquire(target: &Path, wait: Duration) -> Result<FileLock> {
 pub(super) fn is_held(target: &Path) -> bool {
     lock_path(target)
         .ok()
-        .and_then(|path| open(&path, false).ok())
+        .and_then(|path| open(&path).ok())
         .is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
