@@ -8,6 +8,10 @@ export interface StartedServer {
   url: string;
   /** Its name and version. */
   version: string;
+  /** The folder of its data, where that outlives the server. */
+  data?: string;
+  /** Kills it as a crash does and starts it again at the same address; `meanwhile` runs while nobody has the data open. */
+  restart?(meanwhile?: () => unknown): Promise<void>;
 }
 
 export interface StartedServers {

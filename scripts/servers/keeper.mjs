@@ -43,11 +43,12 @@ const answers = (port) =>
   });
 
 /**
- * Starts a keeper for a server, and waits until the server answers. Gives the function that ends both.
+ * Starts a keeper for a server, and waits until the server answers. `stop` ends both. `restart` kills the server as a
+ * crash does, and starts it again with the data that it left; `meanwhile` runs while no server has the data open.
  *
  * @param {{ home: string, server: string[], port: number, signal: string, user?: { uid?: number, gid?: number } }} task
  *   `signal` ends the server; its `home` is deleted then.
- * @returns {Promise<() => Promise<void>>}
+ * @returns {Promise<{ stop: () => Promise<void>, restart: (meanwhile?: () => unknown) => Promise<void> }>}
  */
 export async function keep(task) {
   // A group of its own: an interrupt from the terminal is for the process that uses the server, which ends us in time.
@@ -56,54 +57,94 @@ export async function keep(task) {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const gone = new Promise((resolve) => keeper.on('close', resolve));
-  const first = await new Promise((resolve) => {
-    createInterface(keeper.stdout)
-      .once('line', resolve)
-      .once('close', () => resolve('it ended'));
-  });
-  if (first !== 'ready') throw new Stop(`${task.server[0]} did not start: ${first}`);
+  const lines = createInterface(keeper.stdout);
+  const heard = async (word) => {
+    const line = await Promise.race([
+      new Promise((resolve) => lines.once('line', resolve)),
+      gone.then(() => 'it ended'),
+    ]);
+    if (line !== word) throw new Stop(`${task.server[0]} is not ${word}: ${line}`);
+  };
+  await heard('ready');
   // Whoever forgets to stop it may still end.
   keeper.unref();
   keeper.stdin.unref();
   keeper.stdout.unref();
-  return async () => {
-    keeper.ref();
-    keeper.stdin.end();
-    await gone;
+  return {
+    async stop() {
+      keeper.ref();
+      keeper.stdin.end();
+      await gone;
+    },
+    async restart(meanwhile = () => {}) {
+      keeper.stdout.ref();
+      try {
+        const dead = heard('gone');
+        keeper.stdin.write('kill\n');
+        await dead;
+        await meanwhile();
+        const ready = heard('ready');
+        keeper.stdin.write('start\n');
+        await ready;
+      } finally {
+        keeper.stdout.unref();
+      }
+    },
   };
 }
 
 /** What the keeper does. */
 async function keepServer({ home, user, server: [command, ...args], port, signal }) {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, () => {});
+  const tell = (word) => process.stdout.write(`${word}\n`);
+  let server;
   let log = '';
+  /** Whether a restart is under way, and the server may be gone. */
+  let restarting = false;
   let stopping = false;
-  // A server that heeds its stdin learns by it when a signal ends the keeper at once.
-  const server = spawn(command, args, { ...user, cwd: home, stdio: ['pipe', 'ignore', 'pipe'] });
-  server.stderr.on('data', (chunk) => {
-    log = (log + chunk).slice(-4000);
-  });
-  const gone = new Promise((resolve) => {
-    server.on('error', resolve).on('close', resolve);
-  });
+  const end = () => {
+    rmSync(home, { recursive: true, force: true });
+    if (!stopping) tell(log.trim().replaceAll('\n', '; ') || 'it ended at once');
+    process.exit();
+  };
   const stop = () => {
     stopping = true;
+    if (!server) return end();
     server.kill(signal);
-    setTimeout(() => server.kill('SIGQUIT'), 5000).unref();
+    setTimeout(() => server?.kill('SIGQUIT'), 5000).unref();
   };
-  process.stdin.on('end', stop).on('error', stop).resume();
+  const start = async () => {
+    restarting = false;
+    // A server that heeds its stdin learns by it when a signal ends the keeper at once.
+    server = spawn(command, args, { ...user, cwd: home, stdio: ['pipe', 'ignore', 'pipe'] });
+    server.stderr.on('data', (chunk) => {
+      log = (log + chunk).slice(-4000);
+    });
+    const gone = () => {
+      if (!server) return;
+      server = undefined;
+      if (stopping || !restarting) end();
+      else tell('gone');
+    };
+    // Closed is its stderr only when the processes that it forked are gone too, and nobody has the data open.
+    server.on('error', gone).on('close', gone);
+    const deadline = Date.now() + 30_000;
+    while (!(await answers(port))) {
+      if (Date.now() > deadline) return stop();
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    tell('ready');
+  };
+  process.stdin.on('error', stop);
+  createInterface(process.stdin)
+    .on('line', (word) => {
+      if (word === 'start') return start();
+      restarting = true;
+      server?.kill('SIGKILL');
+    })
+    .on('close', stop);
   process.stdout.on('error', stop);
-  gone.then(() => {
-    rmSync(home, { recursive: true, force: true });
-    if (!stopping) process.stdout.write(`${log.trim().replaceAll('\n', '; ') || 'it ended at once'}\n`);
-    process.exit();
-  });
-  const deadline = Date.now() + 30_000;
-  while (!(await answers(port))) {
-    if (Date.now() > deadline) return stop();
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  process.stdout.write('ready\n');
+  await start();
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -98,10 +98,10 @@ async function startMariadb() {
     const statements = [
       // They come with the system tables, and a closer host name than '%' would count.
       "DROP USER IF EXISTS root@localhost, root@'127.0.0.1', root@'::1'",
-      `CREATE USER root@'%' IDENTIFIED BY '${password}'`,
+      `CREATE OR REPLACE USER root@'%' IDENTIFIED BY '${password}'`,
       "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION",
     ];
-    // One statement a line: the server reads the file so.
+    // One statement a line: the server reads the file so, and again when it is started again.
     writeFileSync(first, statements.map((sql) => `${sql};\n`).join(''), { mode: 0o600 });
     const server = [
       program,
@@ -115,12 +115,14 @@ async function startMariadb() {
       ...(tls ? [`--ssl-ca=${tls.ca}`, `--ssl-cert=${tls.certificate}`, `--ssl-key=${tls.key}`] : []),
     ];
     // Nothing of the data is to be kept, and an orderly end takes a second.
-    const stop = await keep({ home, server, port, signal: 'SIGKILL' });
+    const { stop, restart } = await keep({ home, server, port, signal: 'SIGKILL' });
     return {
       url: `mysql://root:${password}@127.0.0.1:${port}/`,
       version: `MariaDB ${/(\d+\.\d+\.\d+)-MariaDB/.exec(version.stdout)?.[1] ?? version.stdout.trim()}`,
       env: tls ? { DATA_SYNC_TEST_MYSQL_CA: tls.ca } : {},
+      data,
       stop,
+      restart,
     };
   });
 }

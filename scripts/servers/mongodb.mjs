@@ -82,11 +82,13 @@ function startSecantus(python, auth) {
     const storage = ['--config', settings, '--storage-path', data, '--cache-size', '256M'];
     const server = [python, '-m', 'secantus', ...address, ...storage, ...(auth ? ['--auth'] : [])];
     // Nothing of the data is to be kept, and an orderly end takes seconds.
-    const stop = await keep({ home, server, port, signal: 'SIGKILL' });
+    const { stop, restart } = await keep({ home, server, port, signal: 'SIGKILL' });
     return {
       url: auth ? `mongodb://root:${password}@127.0.0.1:${port}/?authSource=admin` : `mongodb://127.0.0.1:${port}/`,
       version: `SecantusDB ${VERSION}${auth ? ' with passwords' : ''}`,
+      data,
       stop,
+      restart,
     };
   });
 }

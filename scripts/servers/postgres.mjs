@@ -99,14 +99,18 @@ function startPostgres(bin) {
     const { stdout } = await outcome(join(folder, `postgres${EXE}`), ['--version'], options);
     const version = stdout.trim().replace('postgres (PostgreSQL) ', 'PostgreSQL ');
     const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
-    const stop = await keep({ home, user, server, port, signal: 'SIGINT' });
+    const { stop, restart: again } = await keep({ home, user, server, port, signal: 'SIGINT' });
     try {
       await admitting(url, version);
     } catch (error) {
       await stop();
       throw error;
     }
-    return { url, version, stop };
+    const restart = async (meanwhile) => {
+      await again(meanwhile);
+      await admitting(url, version);
+    };
+    return { url, version, data, stop, restart };
   });
 }
 

@@ -55,7 +55,7 @@ function startOpen(sqld) {
     const [port, admin] = [await freePort(), await freePort()];
     const options = ['--enable-namespaces', '--admin-listen-addr', `127.0.0.1:${admin}`];
     // Each database of a test stays open, as long as there are not more.
-    const { version, stop } = await start(sqld, home, port, [...options, '--max-active-namespaces', '1000']);
+    const server = await start(sqld, home, port, [...options, '--max-active-namespaces', '1000']);
     const env = { DATA_SYNC_TEST_TURSO_ADMIN: `http://127.0.0.1:${admin}/` };
     // A request's database is what its host's name begins with: for the URL this is 127.
     await fetch(`${env.DATA_SYNC_TEST_TURSO_ADMIN}v1/namespaces/127/create`, {
@@ -63,7 +63,7 @@ function startOpen(sqld) {
       headers: { 'content-type': 'application/json' },
       body: '{}',
     });
-    return { url: `http://127.0.0.1:${port}/`, version, env, stop };
+    return { url: `http://127.0.0.1:${port}/`, ...server, env };
   });
 }
 
@@ -73,9 +73,9 @@ function startGuarded(sqld) {
     const key = join(home, 'key.pem');
     writeFileSync(key, publicKey.export({ type: 'spki', format: 'pem' }));
     const port = await freePort();
-    const { version, stop } = await start(sqld, home, port, ['--auth-jwt-key-file', key]);
+    const { version, ...server } = await start(sqld, home, port, ['--auth-jwt-key-file', key]);
     const tokens = ['rw', 'ro'].map((access) => token(privateKey, access)).join(':');
-    return { url: `http://${tokens}@127.0.0.1:${port}/`, version: `${version} with tokens`, stop };
+    return { url: `http://${tokens}@127.0.0.1:${port}/`, version: `${version} with tokens`, ...server };
   });
 }
 
@@ -92,14 +92,23 @@ async function start(sqld, home, port, options) {
   const { stdout } = await outcome(sqld, ['--version']);
   const version = `sqld ${/\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? VERSION}`;
   // Nothing of the data is to be kept, and an orderly end takes longer.
-  const stop = await keep({ home, server: [sqld, ...address, ...quiet, ...options], port, signal: 'SIGKILL' });
+  const { stop, restart: again } = await keep({
+    home,
+    server: [sqld, ...address, ...quiet, ...options],
+    port,
+    signal: 'SIGKILL',
+  });
   try {
     await healthy(port, version);
   } catch (error) {
     await stop();
     throw error;
   }
-  return { version, stop };
+  const restart = async (meanwhile) => {
+    await again(meanwhile);
+    await healthy(port, version);
+  };
+  return { version, data: join(home, 'data'), stop, restart };
 }
 
 /** Waits until the server is ready: it accepts connections a moment before. */

@@ -14,7 +14,7 @@ export function startWorkerd(kind, name, secrets, urlOf) {
   return inHome(kind, async (home) => {
     const port = await freePort();
     const server = [process.execPath, RUN, JSON.stringify({ kind, port, home, secrets })];
-    const stop = await keep({ home, server, port, signal: 'SIGTERM' });
+    const { stop } = await keep({ home, server, port, signal: 'SIGTERM' });
     const { version } = JSON.parse(readFileSync(manifest, 'utf8'));
     return { url: urlOf(`127.0.0.1:${port}`), version: `${name} of Miniflare ${version}`, stop };
   });
