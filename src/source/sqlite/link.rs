@@ -153,3 +153,28 @@ pub trait Link: Send {
     /// Ends everything.
     async fn close(self: Box<Self>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_shown_without_what_they_repeat() {
+        for (words, shown) in [
+            ("Bearer hush-hush-hush: no", "Bearer [secret]: no"),
+            ("hush-hush-hushhush-hush-hush", "[secret][secret]"),
+            // Cut in the middle of it.
+            ("you sent hush-hush-hu", "you sent "),
+            ("no such table: hu", "no such table: hu"),
+            (
+                "bad JSON path: 'a value': SQLITE_ERROR",
+                "bad JSON path (what it quotes may be a value, and is left out)",
+            ),
+        ] {
+            let fault = Fault::Refused(words.to_owned()).discreet("hush-hush-hush");
+            assert_eq!(fault, Fault::Refused(shown.to_owned()));
+        }
+        let fault = Fault::Denied("bad token".to_owned());
+        assert_eq!(fault.clone().discreet(""), fault);
+    }
+}
