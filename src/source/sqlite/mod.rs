@@ -300,3 +300,84 @@ impl Source for SqliteSource {
         self.link.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::SqliteType;
+    use crate::replica::{ReplicaColumn, Track};
+    use crate::schema::{Column, Relation, SourceType};
+    use crate::source::channel;
+    use crate::source::peer::Peer;
+
+    /// Answers every question for a page with a full one of the same row.
+    struct Endless(Peer);
+
+    #[async_trait]
+    impl Link for Endless {
+        fn peer(&self) -> &Peer {
+            &self.0
+        }
+
+        fn bounds(&self) -> link::Bounds {
+            link::Bounds::CLOUDFLARE
+        }
+
+        async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault> {
+            let limit = sql.text.rsplit("LIMIT ").next().and_then(|limit| limit.parse().ok()).expect("a limit");
+            for _ in 0..limit {
+                rows.push_int(7);
+            }
+            Ok(())
+        }
+    }
+
+    fn ids() -> Replica {
+        let column = Column {
+            name: "id".to_owned(),
+            declared: "INTEGER".to_owned(),
+            type_name: "integer".to_owned(),
+            kind: SourceType::Int,
+            nullable: false,
+            on_request: false,
+        };
+        Replica {
+            source: Table {
+                name: TableName { schema: None, name: "t".to_owned() },
+                relation: Relation::Table,
+                columns: vec![column],
+                key: vec!["id".to_owned()],
+                estimated_rows: None,
+                indexes: Vec::new(),
+                sees_changes: false,
+                grows: false,
+                numbered: false,
+            },
+            target: "t".to_owned(),
+            columns: vec![ReplicaColumn { source: 0, name: "id".to_owned(), sqlite: SqliteType::Integer }],
+            key: vec![0],
+            track: Track::Whole,
+            filter: None,
+            soft_delete: false,
+            null_zero_dates: false,
+            takes_new_columns: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_that_never_end_are_told() {
+        let peer = Peer { host: "127.0.0.1".to_owned(), port: None, user: String::new() };
+        let link = Box::new(Endless(peer));
+        let mut source =
+            SqliteSource { link, reading: true, reached: false, page: FIRST_PAGE, extents: HashMap::new() };
+        let replica = ids();
+        let (mut sink, mut incoming) = channel(1, 500);
+        let taker = tokio::spawn(async move { while incoming.next().await.is_some() {} });
+        let plan = ScanPlan { replica: &replica, range: Range::ByKey { after: None }, batch_size: 500 };
+        let error = source.scan(&plan, &mut sink).await.expect_err("it would go on for ever");
+        assert!(error.to_string().contains("it sent the same rows again"), "{error}");
+        assert!(!error.is_transient());
+        drop(sink);
+        taker.await.expect("the rows are taken");
+    }
+}
