@@ -75,14 +75,7 @@ impl Connect for Family {
             | SourceConfig::D1 { api_key: secret, .. } => secret.clone(),
             _ => Secret(String::new()),
         };
-        Ok(Box::new(SqliteSource {
-            link,
-            secret,
-            reading: false,
-            reached: false,
-            page: FIRST_PAGE,
-            extents: HashMap::new(),
-        }))
+        Ok(Box::new(SqliteSource::new(link, secret)))
     }
 }
 
@@ -101,6 +94,10 @@ struct SqliteSource {
 }
 
 impl SqliteSource {
+    fn new(link: Box<dyn Link>, secret: Secret) -> Self {
+        Self { link, secret, reading: false, reached: false, page: FIRST_PAGE, extents: HashMap::new() }
+    }
+
     fn told(&self, fault: Fault, replica: Option<&Replica>) -> Error {
         let reading = Reading {
             table: replica.map(|replica| replica.target.as_str()),
@@ -367,9 +364,8 @@ mod tests {
     #[tokio::test]
     async fn pages_that_never_end_are_told() {
         let peer = Peer { host: "127.0.0.1".to_owned(), port: None, user: String::new() };
-        let link = Box::new(Endless(peer));
-        let mut source =
-            SqliteSource { link, reading: true, reached: false, page: FIRST_PAGE, extents: HashMap::new() };
+        let mut source = SqliteSource::new(Box::new(Endless(peer)), Secret(String::new()));
+        source.reading = true;
         let replica = ids();
         let (mut sink, mut incoming) = channel(1, 500);
         let taker = tokio::spawn(async move { while incoming.next().await.is_some() {} });
