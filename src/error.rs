@@ -4,7 +4,8 @@
 //! Neither the message nor the cause may hold a secret, a connection string with credentials, or a row value.
 
 use std::any::Any;
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 /// `Result` with this crate's [`Error`].
@@ -127,7 +128,7 @@ impl Error {
     /// Adds what happened below. The text must be free of secrets and row values.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        self.cause = Some(printable(&cause.to_string()).into_owned());
         self
     }
 
@@ -190,11 +191,37 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Some(cause) => write!(f, "{}: {cause}", self.context),
-            None => f.write_str(&self.context),
+        f.write_str(&printable(&self.context))?;
+        match self.cause() {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
         }
     }
+}
+
+/// The most characters of a text that is shown to people.
+const MOST_SHOWN: usize = 2_000;
+
+/// What is shown of a text that others have a part in, such as a name at the source: on one line, without anything that a
+/// terminal takes for a command, and not without end.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.len() <= MOST_SHOWN && !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(MOST_SHOWN);
+    for sign in text.chars().take(MOST_SHOWN) {
+        if sign.is_control() {
+            shown.extend(sign.escape_default());
+        } else {
+            shown.push(sign);
+        }
+    }
+    let rest = text.chars().skip(MOST_SHOWN).count();
+    if rest > 0 {
+        // Writing to a string can't fail.
+        let _ = write!(shown, "… ({rest} more characters)");
+    }
+    Cow::Owned(shown)
 }
 
 impl std::error::Error for Error {}

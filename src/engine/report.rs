@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::error::printable;
 use crate::event::{Event, Level, Observer};
 
 /// Progress is told at most this often.
@@ -52,7 +53,9 @@ impl Reporter {
     /// Logs a line.
     pub fn log(&self, level: Level, message: impl Display) {
         if level as u8 >= self.level.load(Ordering::Relaxed) {
-            self.event(Event::Log { level, message: format!("{PREFIX}{message}") });
+            let message = format!("{PREFIX}{message}");
+            let message = printable(&message).into_owned();
+            self.event(Event::Log { level, message });
         }
     }
 

@@ -581,7 +581,9 @@ pub fn check_delete_limit(work: &Work, removed: u64, present: u64, limit: f64) -
 
 /// The error for a table that is not there.
 pub fn not_found(table: &Selected) -> Error {
-    Error::new(Kind::TableNotFound, format!("Table '{}' not found in external database", table.wishes.name))
+    // What a pattern found is known by its own name.
+    let asked = if table.wishes.name.contains('*') { &table.name.name } else { &table.wishes.name };
+    Error::new(Kind::TableNotFound, format!("Table '{asked}' not found in external database"))
         .because(format!("there is no table or view {}, or the role may not see it", table.name))
         .in_table(&table.target)
 }

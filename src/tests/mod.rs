@@ -11,6 +11,7 @@ mod disk;
 mod faults;
 mod fuzz_seeds;
 mod histories;
+mod hostile;
 mod losses;
 mod mapping;
 mod mongodb;

@@ -1,0 +1,171 @@
+/** One case in a process of its own: `node --expose-gc case.mjs CASE URL COUNT FOLDER`. Says `{ figures, faults }` as JSON. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const require = createRequire(import.meta.url);
+const { Client } = require('pg');
+const { DataSyncPlugin } = require('../..');
+
+const [name, url, counted, folder] = process.argv.slice(2);
+const count = Number(counted);
+const client = new Client({ connectionString: url });
+await client.connect();
+
+const figures = [];
+const faults = [];
+const expect = (good, words) => {
+  if (!good) faults.push(words);
+};
+
+/** A plugin with a file of its own. What it tells of failures is kept. */
+function plugin(file, options) {
+  const plugin = new DataSyncPlugin({
+    source: { type: 'postgresql', url },
+    database: join(folder, file),
+    log_level: 'silent',
+    ...options,
+  });
+  plugin.on('syncError', ({ code, message }) => {
+    // What stop() ends is meant to end.
+    if (code !== 'ABORTED' && code !== 'CLOSED') faults.push(`${code}: ${message}`);
+  });
+  return plugin;
+}
+
+async function timed(work) {
+  const begin = performance.now();
+  const result = await work();
+  return { result, ms: Math.round(performance.now() - begin) };
+}
+
+/** What the process holds. Handles and threads are known on Linux only. */
+async function held() {
+  // What ended has let go a moment later.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  global.gc();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  global.gc();
+  const linux = process.platform === 'linux';
+  return {
+    memory: process.memoryUsage().rss,
+    heap: process.memoryUsage().heapUsed,
+    handles: linux ? readdirSync('/proc/self/fd').length : 0,
+    threads: linux ? Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) : 0,
+  };
+}
+
+/** How much more than before a process may hold. */
+const SPARE = { memory: 24e6, heap: 4e6, handles: 2, threads: 2 };
+
+function compare(before, after) {
+  for (const [what, spare] of Object.entries(SPARE)) {
+    figures.push(`${what}: ${before[what]} when warm, ${after[what]} at the end`);
+    expect(after[what] <= before[what] * 1.1 + spare, `${what} grew from ${before[what]} to ${after[what]}`);
+  }
+}
+
+const ITEMS = `(id bigint PRIMARY KEY, name text NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())`;
+
+async function fill(table, rows) {
+  await client.query(
+    `CREATE TABLE ${table} ${ITEMS}; INSERT INTO ${table} SELECT i, 'item ' || i FROM generate_series(1, ${rows}) i`,
+  );
+}
+
+const cases = {
+  async tables() {
+    const ROWS = 10;
+    const names = Array.from({ length: count }, (_, at) => `t${at}`);
+    for (const table of names) await fill(table, ROWS);
+    const sync = plugin('replica.sqlite', {});
+    const first = await timed(() => sync.triggerSync());
+    expect(first.result.rowsInserted === count * ROWS, `${first.result.rowsInserted} rows of ${count * ROWS}`);
+    const warm = await held();
+    const second = await timed(() => sync.triggerSync());
+    expect(second.result.rowsInserted + second.result.rowsUpdated === 0, 'a run without news wrote rows');
+    for (const table of names) await client.query(`INSERT INTO ${table} VALUES (0, 'new')`);
+    const third = await timed(() => sync.triggerSync());
+    expect(third.result.rowsInserted === count, `${third.result.rowsInserted} new rows of ${count}`);
+    const { result, ms } = await timed(() => sync.verify());
+    const wrong = Object.values(result.tables).filter((table) => table.missing + table.extra + table.different > 0);
+    expect(Object.keys(result.tables).length === count && wrong.length === 0, `verify() names ${wrong.length} tables`);
+    figures.push(`first load ${first.ms} ms, no news ${second.ms} ms, a row in each ${third.ms} ms, verify() ${ms} ms`);
+    compare(warm, await held());
+    await sync.stop();
+  },
+
+  async instances() {
+    const [ROWS, ROUNDS] = [500, 5];
+    await fill('items', ROWS);
+    const all = Array.from({ length: count }, (_, at) =>
+      plugin(`replica-${at}.sqlite`, { retry: { attempts: 20, base_ms: 50, max_ms: 1000 } }),
+    );
+    const round = () => Promise.all(all.map((sync) => sync.triggerSync()));
+    const first = await timed(round);
+    const whole = first.result.filter(({ rowsInserted }) => rowsInserted === ROWS).length;
+    expect(whole === count, `${whole} of ${count} replicas are whole`);
+    const warm = await held();
+    for (let at = 1; at <= ROUNDS; at++) {
+      await client.query('INSERT INTO items VALUES ($1, $2)', [ROWS + at, 'new']);
+      const { result, ms } = await timed(round);
+      const good = result.filter(({ rowsInserted }) => rowsInserted === 1).length;
+      expect(good === count, `${good} of ${count} replicas got the new row`);
+      figures.push(`round ${at}: ${ms} ms`);
+    }
+    compare(warm, await held());
+    await Promise.all(all.map((sync) => sync.stop()));
+  },
+
+  async cycles() {
+    await fill('items', 200);
+    const options = { sync_interval: 1 };
+    const kept = plugin('kept.sqlite', options);
+    const cycle = async (at) => {
+      const sync = at % 2 === 0 ? kept : plugin('new.sqlite', options);
+      sync.start();
+      // Some stop at once, some in the middle of the run, some after it.
+      if (at % 4 > 1) await new Promise((resolve) => setTimeout(resolve, at % 20));
+      await sync.stop();
+    };
+    for (let at = 0; at < count / 10; at++) await cycle(at);
+    const warm = await held();
+    const { ms } = await timed(async () => {
+      for (let at = 0; at < count; at++) await cycle(at);
+    });
+    figures.push(`${count} cycles in ${ms} ms`);
+    compare(warm, await held());
+    for (const file of ['kept.sqlite', 'new.sqlite']) {
+      const sync = plugin(file, options);
+      await sync.triggerSync();
+      const { tables } = await sync.verify();
+      const { missing, extra, different } = tables.items;
+      expect(missing + extra + different === 0, `${file} differs`);
+      await sync.stop();
+    }
+  },
+
+  async triggers() {
+    const ROWS = 2000;
+    await fill('items', ROWS);
+    const sync = plugin('replica.sqlite', {});
+    let runs = 0;
+    sync.on('syncComplete', () => {
+      runs += 1;
+    });
+    const all = () => Promise.all(Array.from({ length: count }, () => sync.triggerSync()));
+    const { result, ms } = await timed(all);
+    expect(result.length === count, `${result.length} of ${count} calls were answered`);
+    expect(runs <= 2, `${runs} runs, though one in hand and one after it are enough`);
+    figures.push(`${count} calls answered in ${ms} ms by ${runs} runs`);
+    const warm = await held();
+    for (let at = 0; at < 10; at++) await all();
+    compare(warm, await held());
+    await sync.stop();
+  },
+};
+
+await cases[name]();
+await client.end();
+process.stdout.write(JSON.stringify({ figures, faults }));

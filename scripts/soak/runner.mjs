@@ -1,0 +1,60 @@
+/**
+ * The replica's process: `node --expose-gc runner.mjs OPTIONS SECONDS` syncs by its schedule, and tells what it takes as lines of JSON, until its stdin
+ * ends; then it syncs once more, verifies, and tells the end.
+ */
+
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+const { DataSyncPlugin } = require('../..');
+const [json, every] = process.argv.slice(2);
+const options = JSON.parse(json);
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+
+const plugin = new DataSyncPlugin(options);
+const runs = { completed: 0, failed: 0, rows: 0, longest: 0, last: null };
+plugin.on('syncComplete', ({ durationMs, rowsInserted, rowsUpdated, rowsDeleted }) => {
+  runs.completed += 1;
+  runs.rows += rowsInserted + rowsUpdated + rowsDeleted;
+  runs.longest = Math.max(runs.longest, durationMs);
+});
+plugin.on('syncError', (error) => {
+  runs.failed += 1;
+  runs.last = `${error.code}: ${error.message}`;
+});
+
+/** Of files that may not be there. */
+const size = (path) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+
+/** What the process holds. Handles and threads are known on Linux only. */
+function held() {
+  global.gc();
+  const linux = process.platform === 'linux';
+  return {
+    rss: process.memoryUsage().rss,
+    heap: process.memoryUsage().heapUsed,
+    handles: linux ? readdirSync('/proc/self/fd').length : 0,
+    threads: linux ? Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) : 0,
+    log: size(`${options.database}-wal`),
+  };
+}
+
+const timer = setInterval(() => {
+  say({ at: Math.round(performance.now()), ...held(), ...runs });
+  runs.longest = 0;
+}, every * 1000);
+
+await plugin.triggerSync();
+plugin.start();
+say('ready');
+process.stdin.resume();
+await new Promise((resolve) => process.stdin.on('end', resolve));
+clearInterval(timer);
+await plugin.stop();
+const begin = performance.now();
+await plugin.triggerSync();
+const { tables } = await plugin.verify();
+const status = await plugin.getSyncStatus();
+await plugin.stop();
+say({ ...runs, lastRun: performance.now() - begin, verified: tables, status: status.tableMap });
