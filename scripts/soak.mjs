@@ -6,18 +6,17 @@
  * handles and threads of the replica's process, and the log beside its file, must not have grown after the first quarter.
  */
 
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { startServers } from './servers.mjs';
 import { TABLES } from './soak/history.mjs';
+import { Program } from './soak/program.mjs';
 import { SOURCES } from './soak/sources.mjs';
-import { ensurePackages, entry, root, Stop } from './workspace.mjs';
+import { ensurePackages, entry, Stop } from './workspace.mjs';
 
 const require = createRequire(import.meta.url);
 
@@ -25,6 +24,8 @@ const require = createRequire(import.meta.url);
 const LOOKBACK = 10;
 /** How much more than before a later part of the soak may hold: that share, and what an allocator may keep for itself. */
 const [MORE, KEPT] = [0.1, 16e6];
+/** Operations a second, where the source takes as many. */
+const RATE = 500;
 /** Rows that are compared at a time. */
 const PAGE = 20_000;
 
@@ -51,11 +52,11 @@ function wishes() {
     options: {
       minutes: { type: 'string', default: '60' },
       source: { type: 'string', default: 'postgresql' },
-      rate: { type: 'string', default: '500' },
+      rate: { type: 'string' },
       'no-build': { type: 'boolean', default: false },
     },
   });
-  const [minutes, rate] = [Number(values.minutes), Number(values.rate)];
+  const [minutes, rate] = [Number(values.minutes), Number(values.rate ?? SOURCES[values.source]?.rate ?? RATE)];
   if (!Object.hasOwn(SOURCES, values.source) || !(minutes > 0) || !(rate > 0)) {
     throw new Stop(
       `npm run soak -- [--minutes N] [--source NAME] [--rate N] [--no-build]; the sources: ${Object.keys(SOURCES).join(', ')}`,
@@ -80,33 +81,6 @@ async function addressOf(name, server, folder) {
     await client.end();
   }
   return new URL('soak', url).href;
-}
-
-/** A program of the soak, which says lines of JSON and ends when its stdin does. */
-class Program {
-  #child;
-  #lines;
-
-  constructor(script, args, flags = []) {
-    const path = join(root, 'scripts', 'soak', script);
-    this.#child = spawn(process.execPath, [...flags, path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
-    this.ended = new Promise((resolve) => this.#child.on('close', (code, signal) => resolve(signal ?? code)));
-  }
-
-  async line() {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Stop(`${this.#child.spawnargs[1]} ended early: ${await this.ended}`);
-    return JSON.parse(value);
-  }
-
-  stop() {
-    this.#child.stdin.end();
-  }
-
-  kill() {
-    this.#child.kill('SIGKILL');
-  }
 }
 
 async function soak({ name, url, rate, minutes, file }) {
@@ -163,7 +137,9 @@ async function watch(runner, minutes) {
   return samples;
 }
 
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
 
 function described({ rss, heap, handles, threads, log, completed, failed, rows, longest }) {
   return [
@@ -179,7 +155,9 @@ function described({ rss, heap, handles, threads, log, completed, failed, rows, 
   ].join(', ');
 }
 
-const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+function mean(numbers) {
+  return numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+}
 
 /** What is wrong; prints it, and the figures. */
 async function verdict({ name, url, file, rate, samples, written, end, ended }) {

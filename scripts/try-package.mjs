@@ -20,6 +20,8 @@ const Database = createRequire(import.meta.url)('better-sqlite3');
 /** What an addon may take: bytes of the file, and milliseconds until it is loaded. */
 const [LARGEST, LONGEST] = [15e6, 50];
 const TRIALS = 5;
+/** Packages by which the project uses this one, in the versions that the checkout has. */
+const BESIDE = ['jest', 'typescript', '@types/node'];
 
 const PROGRAM = `
 const plugin = new DataSyncPlugin({ source: { type: 'sqlite', path: 'source.sqlite' }, database: 'replica.sqlite', log_level: 'silent' });
@@ -100,9 +102,6 @@ function command(file, args, { cwd, node = process.execPath }) {
   return stdout.trim();
 }
 
-/** Packages by which the project uses this one, in the versions that the checkout has. */
-const BESIDE = ['jest', 'typescript', '@types/node'];
-
 function install(project, tarballs) {
   mkdirSync(project);
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'project', private: true }));
@@ -114,7 +113,9 @@ function install(project, tarballs) {
   for (const [name, text] of Object.entries(PROGRAMS)) writeFileSync(join(project, name), text);
 }
 
-const manifestOf = (folder) => JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+function manifestOf(folder) {
+  return JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+}
 
 /** The newest Node.js there is, or this one where npm has none for the platform. */
 async function newest(folder) {

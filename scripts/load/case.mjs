@@ -106,8 +106,10 @@ const cases = {
     const first = await timed(round);
     const whole = first.result.filter(({ rowsInserted }) => rowsInserted === ROWS).length;
     expect(whole === count, `${whole} of ${count} replicas are whole`);
-    const warm = await held();
+    let warm;
     for (let at = 1; at <= ROUNDS; at++) {
+      // A second run opens what a first one has no use for.
+      if (at === 2) warm = await held();
       await client.query('INSERT INTO items VALUES ($1, $2)', [ROWS + at, 'new']);
       const { result, ms } = await timed(round);
       const good = result.filter(({ rowsInserted }) => rowsInserted === 1).length;

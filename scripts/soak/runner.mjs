@@ -20,6 +20,8 @@ plugin.on('syncComplete', ({ durationMs, rowsInserted, rowsUpdated, rowsDeleted 
   runs.longest = Math.max(runs.longest, durationMs);
 });
 plugin.on('syncError', (error) => {
+  // The run that stop() ends at the end.
+  if (error.code === 'CLOSED') return;
   runs.failed += 1;
   runs.last = `${error.code}: ${error.message}`;
 });

@@ -136,6 +136,8 @@ const mysql = {
 };
 
 const mongodb = {
+  /** What the stand-in for a MongoDB takes. */
+  rate: 100,
   async connect(url) {
     const { Long, MongoClient } = require('mongodb');
     const client = await MongoClient.connect(url);

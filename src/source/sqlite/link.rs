@@ -83,13 +83,17 @@ impl Fault {
     }
 }
 
+/// The shortest text that is looked for: anything shorter is no secret, and is in the middle of many a word.
+const LEAST_SECRET: usize = 4;
+
 fn without_secret(words: String, secret: &str) -> String {
-    if secret.is_empty() {
+    if secret.len() < LEAST_SECRET {
         return words;
     }
     let mut words = words.replace(secret, "[secret]");
     // Long words were cut, maybe in the middle of it.
-    let begun = (4..secret.len()).rev().find(|end| secret.get(..*end).is_some_and(|begun| words.ends_with(begun)));
+    let begun =
+        (LEAST_SECRET..secret.len()).rev().find(|end| secret.get(..*end).is_some_and(|begun| words.ends_with(begun)));
     if let Some(length) = begun {
         words.truncate(words.len() - length);
     }
