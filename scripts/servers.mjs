@@ -3,7 +3,8 @@
  *
  * As a command: `node scripts/servers.mjs [--only KIND,KIND] -- COMMAND…` runs the command with their addresses in its
  * environment, as URLs separated by spaces:
- * - `DATA_SYNC_TEST_POSTGRES`, `DATA_SYNC_TEST_MYSQL` and `DATA_SYNC_TEST_MONGODB`: of a superuser; and
+ * - `DATA_SYNC_TEST_POSTGRES`, `DATA_SYNC_TEST_MYSQL` and `DATA_SYNC_TEST_MONGODB`: of a superuser;
+ *   `DATA_SYNC_TEST_PGBOUNCER`, of a pooler in front of the first PostgreSQL, where there is one; and
  *   `DATA_SYNC_TEST_MYSQL_CA`, the file of the authority that MariaDB's certificate for `localhost` is of;
  * - `DATA_SYNC_TEST_TURSO`: of a server without tokens that has many databases, and of one with, `http://TOKEN:READING-TOKEN@…`; and
  *   `DATA_SYNC_TEST_TURSO_ADMIN`, the URL by which databases are made in the first one;

@@ -2,15 +2,15 @@
 
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { outcome, Stop } from '../workspace.mjs';
 import { certify } from './certificate.mjs';
+import { candidates, canInstall, howToInstall, install } from './debian.mjs';
 import { freePort, inHome, keep } from './keeper.mjs';
 
 const PACKAGE = 'mariadb-server-core';
 
-/** Where package managers put a server that is not in everybody's path. */
-const FOLDERS = ['/usr/sbin', '/usr/libexec', '/usr/local/sbin', '/opt/homebrew/opt/mariadb/bin'];
+const FOLDERS = ['/opt/homebrew/opt/mariadb/bin'];
 
 /** Creates the system tables; the one of MariaDB's scripts for it needs programs of the client's package. */
 const SYSTEM_TABLES = ['mysql_system_tables.sql', 'mysql_performance_tables.sql', 'mysql_system_tables_data.sql'];
@@ -39,32 +39,20 @@ export function mariadbServers() {
 async function installedMariadb() {
   const found = find();
   if (found) return found;
-  const apt = '/usr/bin/apt-get';
-  if (process.getuid?.() !== 0 || !existsSync(apt)) {
-    const how = existsSync(apt) ? `sudo apt-get install ${PACKAGE}` : 'with the package manager of your system';
+  if (!canInstall()) {
     throw new Stop(
-      `MariaDB's server (mariadbd) is missing; install it (${how}), or set DATA_SYNC_TEST_MYSQL to the URL of a server's superuser`,
+      `MariaDB's server (mariadbd) is missing; install it (${howToInstall(PACKAGE)}), or set DATA_SYNC_TEST_MYSQL to the URL of a server's superuser`,
     );
   }
-  process.stdout.write(`Installing ${PACKAGE}\n`);
-  const options = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
-  // Old lists may do: only the installation has to succeed.
-  await outcome(apt, ['update', '-qq'], options);
-  const made = await outcome(
-    apt,
-    ['install', '-y', '-qq', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300', PACKAGE],
-    options,
-  );
+  const failure = await install(PACKAGE);
   const installed = find();
-  if (!installed) throw new Stop(`apt-get install ${PACKAGE} failed: ${made.stderr.trim()}`);
+  if (!installed) throw new Stop(failure ?? `${PACKAGE} was installed, but has no mariadbd`);
   return installed;
 }
 
 function find() {
-  for (const folder of [...(process.env.PATH ?? '').split(delimiter), ...FOLDERS]) {
-    const program = join(folder, 'mariadbd');
-    if (!existsSync(program)) continue;
-    const shared = join(dirname(folder), 'share');
+  for (const program of candidates('mariadbd', FOLDERS).filter(existsSync)) {
+    const shared = join(dirname(dirname(program)), 'share');
     const scripts = ['mysql', 'mariadb'].map((name) => join(shared, name));
     const complete = scripts.find((path) => SYSTEM_TABLES.every((file) => existsSync(join(path, file))));
     if (complete) return { program, scripts: complete };

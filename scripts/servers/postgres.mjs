@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { outcome, packaged, Stop } from '../workspace.mjs';
 import { freePort, inHome, keep } from './keeper.mjs';
+import { startPgbouncer } from './pgbouncer.mjs';
 
 const EXE = process.platform === 'win32' ? '.exe' : '';
 
@@ -22,10 +23,30 @@ const SETTINGS = {
   full_page_writes: 'off',
 };
 
-/** One function for each server to start: PostgreSQL from npm, and with `all` every other one that is installed. */
+/**
+ * One function for each server to start: PostgreSQL from npm, and with `all` a pooler in front of it and every other
+ * PostgreSQL that is installed.
+ */
 export function postgresServers({ all }) {
-  const folders = [bundledPostgres(), ...(all ? installedPostgres() : [])];
-  return folders.map((folder) => () => startPostgres(folder));
+  const [first, ...others] = [bundledPostgres(), ...(all ? installedPostgres() : [])].map(
+    (folder) => () => startPostgres(folder),
+  );
+  return [all ? async () => withPooler(await first()) : first, ...others];
+}
+
+/** The same server, with the address of the pooler in front of it in its environment. */
+async function withPooler(server) {
+  const pooler = await startPgbouncer(server.url, unprivileged());
+  if (!pooler) return server;
+  return {
+    ...server,
+    version: `${server.version} with ${pooler.version}`,
+    env: { DATA_SYNC_TEST_PGBOUNCER: pooler.url },
+    async stop() {
+      await pooler.stop();
+      await server.stop();
+    },
+  };
 }
 
 /** The folder with the npm package's PostgreSQL. */

@@ -69,6 +69,7 @@ macro_rules! suite {
 }
 
 suite!(postgres, crate::tests::postgres_bed::beds);
+suite!(pgbouncer, crate::tests::postgres_bed::pooled_beds);
 suite!(mysql, crate::tests::mysql_bed::beds);
 suite!(mongodb, crate::tests::mongodb_bed::beds);
 suite!(sqlite, crate::tests::sqlite_bed::file_beds);

@@ -13,6 +13,21 @@ use super::support::{self, TestDatabase};
 struct PostgresBed {
     database: TestDatabase,
     pool: PgPool,
+    /// The same database as the source is told of it.
+    source: String,
+}
+
+/// The variable that names a pooler in front of the first server.
+const POOLER: &str = "DATA_SYNC_TEST_PGBOUNCER";
+
+/// A database of the first server, to be read through a pooler that gives each transaction another connection; none where
+/// no pooler is installed.
+pub async fn pooled_beds() -> Vec<Box<dyn Bed>> {
+    let Ok(pooler) = std::env::var(POOLER) else { return Vec::new() };
+    let database = support::databases().await.remove(0);
+    let path = database.url.rsplit('/').next().unwrap();
+    let source = format!("{pooler}/{path}");
+    vec![bed(database, source).await]
 }
 
 /// An empty database of another encoding on every server.
@@ -28,10 +43,15 @@ pub async fn beds() -> Vec<Box<dyn Bed>> {
 async fn make(databases: Vec<TestDatabase>) -> Vec<Box<dyn Bed>> {
     let mut beds: Vec<Box<dyn Bed>> = Vec::new();
     for database in databases {
-        let pool = PgPoolOptions::new().max_connections(4).connect(&database.url).await.unwrap();
-        beds.push(Box::new(PostgresBed { database, pool }));
+        let source = database.url.clone();
+        beds.push(bed(database, source).await);
     }
     beds
+}
+
+async fn bed(database: TestDatabase, source: String) -> Box<dyn Bed> {
+    let pool = PgPoolOptions::new().max_connections(4).connect(&database.url).await.unwrap();
+    Box::new(PostgresBed { database, pool, source })
 }
 
 fn literal(datum: &Datum) -> String {
@@ -75,7 +95,7 @@ fn kind(holds: Holds) -> &'static str {
 #[async_trait]
 impl Bed for PostgresBed {
     fn source(&self) -> Value {
-        json!({ "type": "postgresql", "url": self.database.url })
+        json!({ "type": "postgresql", "url": self.source })
     }
 
     async fn create(&self, shape: &Shape) {
