@@ -222,7 +222,11 @@ export interface DataSyncOptions {
   track_column?: string | string[];
   /** `false`: the schedule never starts, and `triggerSync` rejects with `SYNC_DISABLED`. Default: `true`. */
   enabled?: boolean;
-  /** The SQLite target file. Default: `$STARBASEDB_DATABASE`, else `./starbasedb.sqlite`. */
+  /**
+   * The SQLite target file. `'auto'` is that of the one StarbaseDB that `wrangler dev` keeps below `.wrangler/state/v3/do`,
+   * beside the wrangler file (`config`) or in the process's directory. Default: `$STARBASEDB_DATABASE`, else
+   * `./starbasedb.sqlite`.
+   */
   database?: string;
   /** Where rows go. Default: the `database` file. Excludes `database`. */
   target?: TargetOptions;

@@ -59,7 +59,8 @@ async function mysql(server: OwnServer, sql: string): Promise<Item[]> {
 }
 
 async function mongodb<T>(server: OwnServer, work: (client: MongoClient) => Promise<T>): Promise<T> {
-  const client = await MongoClient.connect(server.url);
+  // What is only in memory is lost in a crash, whatever the server answered.
+  const client = await MongoClient.connect(server.url, { writeConcern: { w: 1, journal: true } });
   try {
     return await work(client);
   } finally {

@@ -26,7 +26,10 @@ export async function pack({ addons = root, to = join(root, 'dist') } = {}) {
   try {
     mkdirSync(to, { recursive: true });
     const cli = packaged('@napi-rs/cli', 'dist/cli.js');
-    await run(process.execPath, [cli, 'create-npm-dirs', '--npm-dir', work]);
+    // It takes no folder outside that of a package.
+    const description = join(work, 'package.json');
+    copyFileSync(join(root, 'package.json'), description);
+    await run(process.execPath, [cli, 'create-npm-dirs', '--cwd', work, '--npm-dir', '.']);
     const { binaryName, targets } = manifest.napi;
     const platforms = targets.map(platformOf);
     const there = platforms.filter((platform) => existsSync(join(addons, `${binaryName}.${platform}.node`)));

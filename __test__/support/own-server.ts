@@ -32,7 +32,7 @@ export interface OwnServer {
 export async function ownServer(kind: ServerKind): Promise<OwnServer> {
   const args = ['--input-type=module', '-e', SCRIPT, kind];
   const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  const ended = once(child, 'close');
+  const ended = once(child, 'exit');
   const answer = async <Told>(): Promise<Told> => {
     const failed = ended.then(() => Promise.reject(new Error(`The server's process ended: ${kind}`)));
     return (await Promise.race([once(child, 'message'), failed]))[0];

@@ -19,7 +19,8 @@ const SETTINGS = {
   wal_level: 'logical',
   max_prepared_transactions: '10',
   fsync: 'off',
-  synchronous_commit: 'off',
+  // Written at once, though not to the disk: a server that is killed keeps what it has confirmed.
+  synchronous_commit: 'on',
   full_page_writes: 'off',
 };
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::address::{self, ServerKind};
+use super::environment::LOCAL;
 use super::section::{Result, Section, one_of};
 use super::{Secret, ServerAddress, ServerConfig, SourceConfig, Ssl, TargetConfig};
 
@@ -140,7 +141,7 @@ fn d1(section: &Section<'_>) -> Result<SourceConfig> {
 /// Reads `target`, or `database`, which is short for a file.
 pub(super) fn target(root: &Section<'_>) -> Result<Option<TargetConfig>> {
     let database = file(root, "database")?;
-    let Some(value) = root.get("target") else { return Ok(database.map(|path| TargetConfig::Sqlite { path })) };
+    let Some(value) = root.get("target") else { return Ok(database.map(sqlite_target)) };
     if database.is_some() {
         return Err(root.either("database", "target", "'database' is short for a target of type 'sqlite'"));
     }
@@ -153,13 +154,17 @@ pub(super) fn target(root: &Section<'_>) -> Result<Option<TargetConfig>> {
         let Some(path) = file(&section, "path")? else {
             return Err(section.lacks(&[("path", false)], "the path of a SQLite file"));
         };
-        return Ok(Some(TargetConfig::Sqlite { path }));
+        return Ok(Some(sqlite_target(path)));
     }
     section.accept(&["type", "url", "token"])?;
     let (url, token) = (http(&section, "url", address::HTTP)?, section.secret("token", false)?);
     let required = [("url", url.is_some()), ("token", token.is_some())];
     let (Some(url), Some(token)) = (url, token) else { return Err(section.lacks(&required, "url and token")) };
     Ok(Some(TargetConfig::Starbasedb { url, token }))
+}
+
+fn sqlite_target(path: PathBuf) -> TargetConfig {
+    if path.as_os_str() == LOCAL { TargetConfig::Local } else { TargetConfig::Sqlite { path } }
 }
 
 fn file(section: &Section<'_>, name: &str) -> Result<Option<PathBuf>> {

@@ -12,7 +12,7 @@ use super::address::{self, ServerKind};
 use super::endpoints::SSL;
 use super::section::{PORT, one_of, port, quoted};
 use super::wrangler::{Wrangler, read};
-use super::{Options, Secret, ServerAddress, ServerConfig, SourceConfig, Ssl, TargetConfig, dotenv};
+use super::{Options, Secret, ServerAddress, ServerConfig, SourceConfig, Ssl, TargetConfig, dotenv, local};
 use crate::error::{Error, Kind, Result};
 
 /// What all variables of a source begin with.
@@ -38,6 +38,9 @@ const D1_DATABASE_ID: &str = "EXTERNAL_DB_CLOUDFLARE_DATABASE_ID";
 
 /// The variable that names the target file.
 const TARGET: &str = "STARBASEDB_DATABASE";
+
+/// What stands in a path's place for the file of a local StarbaseDB.
+pub(super) const LOCAL: &str = "auto";
 
 const TYPES: [&str; 7] = ["postgresql", "mysql", "mongodb", "turso", "starbasedb", "d1", "sqlite"];
 
@@ -109,19 +112,24 @@ impl Options {
 
     /// The target: the one given as an option, else the file named by `$STARBASEDB_DATABASE`, else
     /// `./starbasedb.sqlite`.
-    pub fn target(&self, surroundings: &Surroundings) -> TargetConfig {
+    ///
+    /// # Errors
+    /// `CONFIG` when `auto` finds no local StarbaseDB, or more than one.
+    pub fn target(&self, surroundings: &Surroundings) -> Result<TargetConfig> {
+        let named = surroundings.env.get(TARGET).filter(|path| !path.is_empty());
         let path = match &self.target {
             Some(TargetConfig::Sqlite { path }) => path.as_path(),
-            Some(other) => return other.clone(),
-            None => Path::new(
-                surroundings
-                    .env
-                    .get(TARGET)
-                    .filter(|path| !path.is_empty())
-                    .map_or("starbasedb.sqlite", String::as_str),
-            ),
+            None if named.is_none_or(|path| path != LOCAL) => {
+                Path::new(named.map_or("starbasedb.sqlite", String::as_str))
+            }
+            Some(TargetConfig::Local) | None => {
+                let config = self.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+                let path = local::database(&surroundings.directory.join(config))?;
+                return Ok(TargetConfig::Sqlite { path });
+            }
+            Some(other) => return Ok(other.clone()),
         };
-        TargetConfig::Sqlite { path: surroundings.directory.join(path) }
+        Ok(TargetConfig::Sqlite { path: surroundings.directory.join(path) })
     }
 }
 

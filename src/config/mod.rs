@@ -7,6 +7,7 @@ mod address;
 mod dotenv;
 mod endpoints;
 mod environment;
+mod local;
 mod options;
 mod section;
 mod tables;
@@ -138,6 +139,8 @@ pub enum TargetConfig {
         /// Its path.
         path: PathBuf,
     },
+    /// The SQLite file of the StarbaseDB that `wrangler dev` runs here.
+    Local,
     /// A deployed StarbaseDB.
     Starbasedb {
         /// Its address.

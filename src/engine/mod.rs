@@ -233,9 +233,9 @@ impl Inner {
         if let Some(target) = &*target {
             return Ok(Arc::clone(target));
         }
-        let made: Arc<dyn Target> = match self.options.target(&self.surroundings) {
+        let made: Arc<dyn Target> = match self.options.target(&self.surroundings)? {
             TargetConfig::Sqlite { path } => Arc::new(SqliteTarget::new(path)),
-            TargetConfig::Starbasedb { .. } => {
+            TargetConfig::Local | TargetConfig::Starbasedb { .. } => {
                 return Err(Error::new(Kind::Config, "target.type 'starbasedb' can't be used in this version")
                     .because("name a SQLite file with database, or with target: { type: 'sqlite', path }"));
             }
@@ -266,7 +266,7 @@ impl Inner {
     /// Refuses a file that would be copied into itself.
     fn refuse_one_file(&self, source: &SourceConfig) -> Result<()> {
         let (SourceConfig::Sqlite { path: source }, TargetConfig::Sqlite { path: target }) =
-            (source, self.options.target(&self.surroundings))
+            (source, self.options.target(&self.surroundings)?)
         else {
             return Ok(());
         };

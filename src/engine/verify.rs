@@ -319,6 +319,8 @@ impl Run<'_> {
             let changes = target.remove_unstaged(replica, removal, state(progress)?).await?;
             progress.count(changes);
         }
+        // Rows without a track value are counted by no write.
+        progress.state = Some(target.save(replica, state(progress)?).await?);
         Ok(())
     }
 

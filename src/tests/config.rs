@@ -780,15 +780,57 @@ fn targets() {
     let place = Place::new(&[]);
     let mut surroundings = place.surroundings();
     let path = |name: &str| TargetConfig::Sqlite { path: place.directory.path().join(name) };
-    assert_eq!(parse(&Value::Null).target(&surroundings), path("starbasedb.sqlite"));
+    assert_eq!(parse(&Value::Null).target(&surroundings).unwrap(), path("starbasedb.sqlite"));
     surroundings.env.insert("STARBASEDB_DATABASE".to_owned(), "env.sqlite".to_owned());
-    assert_eq!(parse(&Value::Null).target(&surroundings), path("env.sqlite"));
-    assert_eq!(parse(&json!({ "database": "a.sqlite" })).target(&surroundings), path("a.sqlite"));
+    assert_eq!(parse(&Value::Null).target(&surroundings).unwrap(), path("env.sqlite"));
+    assert_eq!(parse(&json!({ "database": "a.sqlite" })).target(&surroundings).unwrap(), path("a.sqlite"));
     let target = json!({ "target": { "type": "sqlite", "path": "/b.sqlite" } });
-    assert_eq!(parse(&target).target(&surroundings), TargetConfig::Sqlite { path: "/b.sqlite".into() });
+    assert_eq!(parse(&target).target(&surroundings).unwrap(), TargetConfig::Sqlite { path: "/b.sqlite".into() });
     let target = json!({ "target": { "type": "starbasedb", "url": "https://h", "token": "s3cr3t" } });
     let expected = TargetConfig::Starbasedb { url: "https://h".to_owned(), token: secret("s3cr3t") };
-    assert_eq!(parse(&target).target(&surroundings), expected);
+    assert_eq!(parse(&target).target(&surroundings).unwrap(), expected);
+}
+
+#[test]
+fn a_local_starbasedb() {
+    let local = json!({ "database": "auto" });
+    let refused = |place: &Place, options: &Value| {
+        let error = parse(options).target(&place.surroundings()).unwrap_err();
+        assert_eq!(error.code(), "CONFIG");
+        error.to_string()
+    };
+    let place = Place::new(&[]);
+    assert!(refused(&place, &local).contains("found no StarbaseDB below"));
+    let folder = ".wrangler/state/v3/do/starbasedb-StarbaseDBDurableObject";
+    let others = ".wrangler/state/v3/do/app-Counter";
+    let files = [format!("{folder}/metadata.sqlite"), format!("{others}/ff.sqlite"), format!("{folder}/aa.sqlite-wal")];
+    let path = |name: &str| place.directory.path().join(name);
+    for folder in [folder, others] {
+        std::fs::create_dir_all(path(folder)).unwrap();
+    }
+    for file in &files {
+        std::fs::write(path(file), "").unwrap();
+    }
+    assert!(refused(&place, &local).contains("wrangler dev"));
+    let first = format!("{folder}/aa.sqlite");
+    std::fs::write(path(&first), "").unwrap();
+    let found = TargetConfig::Sqlite { path: path(&first) };
+    assert_eq!(parse(&local).target(&place.surroundings()).unwrap(), found);
+    let target = json!({ "target": { "type": "sqlite", "path": "auto" } });
+    assert_eq!(parse(&target).target(&place.surroundings()).unwrap(), found);
+    let mut surroundings = place.surroundings();
+    surroundings.env.insert("STARBASEDB_DATABASE".to_owned(), "auto".to_owned());
+    assert_eq!(parse(&Value::Null).target(&surroundings).unwrap(), found);
+    // Beside the wrangler file, wherever that is.
+    let elsewhere = Place::new(&[]);
+    let config = json!({ "database": "auto", "config": place.directory.path().join("wrangler.toml") });
+    assert_eq!(parse(&config).target(&elsewhere.surroundings()).unwrap(), found);
+    let second = format!("{folder}/bb.sqlite");
+    std::fs::write(path(&second), "").unwrap();
+    let message = refused(&place, &local);
+    assert!(message.contains("2 StarbaseDBs") && message.contains(&first) && message.contains(&second), "{message}");
+    let named = parse(&json!({ "database": "./auto" })).target(&place.surroundings()).unwrap();
+    assert_eq!(named, TargetConfig::Sqlite { path: path("./auto") });
 }
 
 #[test]
