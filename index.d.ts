@@ -464,6 +464,20 @@ export interface SyncEvents {
 /** A listener of the event `E`. One that throws, or whose promise rejects, is reported on stderr and harms no run. */
 export type SyncListener<E extends keyof SyncEvents> = (...args: SyncEvents[E]) => unknown;
 
+/** What of a Hono context {@link RegisterOptions.authorize} may look at. */
+export interface RequestContext {
+  req: { raw: Request; header(name: string): string | undefined };
+  get(key: string): unknown;
+}
+
+/** Who may use the routes that `register` puts on an app. Give one of the two, or neither behind StarbaseDB. */
+export interface RegisterOptions {
+  /** Requests have to bring it: `Authorization: Bearer TOKEN`. */
+  token?: string;
+  /** Says whether a request may go on: only `true` lets it. What it throws is answered with HTTP 500, without its words. */
+  authorize?: (context: RequestContext) => boolean | Promise<boolean>;
+}
+
 /** What `triggerSync` takes beside the tables. */
 export interface TriggerOptions {
   /** Ends the call after the batch in hand; it then rejects with `ABORTED`. */
@@ -502,11 +516,13 @@ export class DataSyncPlugin extends EventEmitter {
   readonly pathPrefix: '/data-sync';
 
   /**
-   * Starts the schedule; StarbaseDB calls it. Resolves at once, whatever the first run will bring.
+   * Puts the routes below `pathPrefix` on a Hono app and starts the schedule; StarbaseDB calls it. Resolves at once, whatever
+   * the first run will bring. Register before the app answers its first request: Hono takes no routes after it.
    *
-   * @param app StarbaseDB's Hono app
+   * @param app StarbaseDB's Hono app, or any other; one that takes no routes gets none
+   * @param options who may use the routes; without them, only requests that StarbaseDB let in with its admin's token
    */
-  register(app?: unknown): Promise<void>;
+  register(app?: unknown, options?: RegisterOptions): Promise<void>;
 
   /** Starts the schedule: a run at once, then one every `sync_interval`. Without effect when it has started. */
   start(): void;

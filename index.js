@@ -3,6 +3,7 @@
 const { EventEmitter } = require('node:events');
 const { NativeDataSync, checkOptions } = require('./native.js');
 const { invalid, kindOf, plain } = require('./plain.js');
+const { mount, takesRoutes } = require('./routes/mount.js');
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 // The longest delay that Node's timers take: the timer is there to be referenced, not to fire.
@@ -73,10 +74,11 @@ class DataSyncPlugin extends EventEmitter {
     this.#native = guarded(() => new NativeDataSync(json, JSON.stringify(environment()), take));
   }
 
-  async register(app) {
+  async register(app, options) {
     if (app !== undefined && app !== null && typeof app !== 'object' && typeof app !== 'function') {
       throw invalid(TypeError, `Argument 'app' is ${kindOf(app)}; register takes StarbaseDB's app`, this.register);
     }
+    if (takesRoutes(app)) mount(this, app, options, this.register);
     this.start();
   }
 

@@ -5,6 +5,7 @@
  */
 
 import { build } from './build.mjs';
+import { ensureChromium } from './servers/chromium.mjs';
 import { withServers } from './servers.mjs';
 import { ensurePackages, entry, hostTriple, packaged, run, Stop, step } from './workspace.mjs';
 
@@ -29,6 +30,8 @@ await entry(async () => {
       if (stale.length > 0) process.stdout.write(`Rewrote ${stale.join(' and ')}; commit them\n`);
     });
     await step('type tests', () => run(process.execPath, [packaged('typescript', 'bin/tsc'), '--noEmit']));
-    await step('Node.js tests', () => run(process.execPath, [packaged('jest', 'bin/jest.js'), ...extra], { env }));
+    const browser = await ensureChromium();
+    const all = browser ? { ...env, DATA_SYNC_TEST_CHROMIUM: browser } : env;
+    await step('Node.js tests', () => run(process.execPath, [packaged('jest', 'bin/jest.js'), ...extra], { env: all }));
   });
 });
