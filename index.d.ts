@@ -313,6 +313,12 @@ export interface TablePlan {
 /** What `triggerSync(…, { dryRun: true })` found. Nothing was written. */
 export interface DryRun {
   dryRun: true;
+  /** The source, without secrets, such as `postgresql at db.example.com:5432, database app`. */
+  source: string;
+  /** Where its configuration stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path. */
+  configuredBy: string;
+  /** By how many milliseconds the source's clock is ahead of this machine's, about; `null` where it tells no time. */
+  clockSkewMs: number | null;
   /** By the table's name in the target. */
   tables: Record<string, TablePlan>;
 }

@@ -12,6 +12,15 @@ const { BadRequest, bodyOf, content, failure, flag, json, refusal, tableName, ta
 /** Apps that have the routes of a plugin: a second time Hono would call the first one's. */
 const mounted = new WeakMap();
 
+/** What tells of a plugin: once for all apps, for it listens as long as the plugin is there. */
+const tellers = new WeakMap();
+
+function tellersOf(plugin) {
+  const there = tellers.get(plugin) ?? { stream: new EventStream(plugin), metrics: new Metrics(plugin) };
+  tellers.set(plugin, there);
+  return there;
+}
+
 /** Whether `app` takes routes as Hono does. */
 const takesRoutes = (app) => typeof app?.get === 'function' && typeof app?.post === 'function';
 
@@ -22,7 +31,7 @@ function mount(plugin, app, options, entry) {
   const there = mounted.get(app) ?? new Set();
   if (there.has(plugin)) return;
   mounted.set(app, there.add(plugin));
-  const [stream, metrics] = [new EventStream(plugin), new Metrics(plugin)];
+  const { stream, metrics } = tellersOf(plugin);
   const at = (path) => `${plugin.pathPrefix}${path}`;
   const guarded = (work) => async (c) => {
     try {

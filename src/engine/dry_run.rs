@@ -11,19 +11,21 @@ use crate::target::{Ddl, State, TablePhase, Target};
 use super::drift::{self, Drift};
 use super::select::{self, Selected};
 use super::status::{DryRun, TablePlan};
-use super::{Inner, plan, run};
+use super::{Inner, clock, plan, run};
 
 impl Inner {
     /// Plans these tables, or all, on a connection of its own, so that a run under way is not disturbed.
     pub(super) async fn dry_run(&self, named: Option<&[String]>) -> Result<DryRun> {
         self.check_enabled()?;
-        let config = self.options.source(&self.surroundings)?.source;
+        let resolved = self.named_source()?;
+        let config = &resolved.source;
         let target = self.target()?;
         let state = target.load().await?;
         run::check_source(&state, &config.fingerprint())?;
-        let mut source = self.new_source(&config)?;
+        let mut source = self.new_source(config)?;
         let outcome = async {
             source.begin().await?;
+            let clock_skew_ms = clock_skew(source.as_mut()).await?;
             let all = select::select(source.as_mut(), &self.options, &state, &self.reporter).await?;
             let (tables, mut missing) = select::narrow(all, named);
             if let Some(error) = missing.pop() {
@@ -34,7 +36,8 @@ impl Inner {
                 let planned = self.plan_table(source.as_mut(), target.as_ref(), table, &state).await;
                 plans.insert(table.target.clone(), planned.map_err(|error| error.in_table(&table.target))?);
             }
-            Ok(DryRun { dry_run: true, tables: plans })
+            let (source, configured_by) = (config.describe(), resolved.origin.clone());
+            Ok(DryRun { dry_run: true, source, configured_by, clock_skew_ms, tables: plans })
         }
         .await;
         source.close().await;
@@ -102,4 +105,12 @@ impl Inner {
             estimated_rows: source.estimate(&scan).await?,
         })
     }
+}
+
+/// By how many milliseconds the source's clock is ahead of this machine's. It is asked a moment before its answer comes.
+async fn clock_skew(source: &mut dyn Source) -> Result<Option<i64>> {
+    let asked = clock::millis();
+    let there = source.clock().await?;
+    let answered = clock::millis();
+    Ok(there.map(|there| there - (asked + (answered - asked) / 2)))
 }

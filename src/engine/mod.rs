@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Options, SourceConfig, Surroundings, TargetConfig};
+use crate::config::{Options, Resolved, SourceConfig, Surroundings, TargetConfig};
 use crate::error::{Error, Kind, Result, panic_text};
 use crate::event::{Event, Failure, Level, Observer, RunStats};
 use crate::source::{self, Limits, Source};
@@ -244,8 +244,8 @@ impl Inner {
         Ok(made)
     }
 
-    /// The source the configuration names now, connected in an earlier run when the configuration is the same.
-    async fn source(&self) -> Result<Connected> {
+    /// The source that the configuration names now.
+    fn named_source(&self) -> Result<Resolved> {
         let resolved = self.options.source(&self.surroundings)?;
         for warning in &resolved.warnings {
             self.reporter.log_once(Level::Warn, warning);
@@ -253,6 +253,12 @@ impl Inner {
         self.reporter
             .log(Level::Debug, format_args!("The source is {} (from {})", resolved.source.describe(), resolved.origin));
         self.refuse_one_file(&resolved.source)?;
+        Ok(resolved)
+    }
+
+    /// The same, connected in an earlier run when the configuration is the same.
+    async fn source(&self) -> Result<Connected> {
+        let resolved = self.named_source()?;
         let kept = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(kept) = kept {
             if kept.config == resolved.source {

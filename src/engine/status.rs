@@ -78,6 +78,12 @@ impl TableStatus {
 pub struct DryRun {
     /// Always true, so that a program can tell it from a run's result.
     pub dry_run: bool,
+    /// The source, without secrets.
+    pub source: String,
+    /// Where its configuration stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path.
+    pub configured_by: String,
+    /// By how many milliseconds the source's clock is ahead of this machine's; `None` where it tells no time.
+    pub clock_skew_ms: Option<i64>,
     /// By the table's name in the target.
     pub tables: BTreeMap<String, TablePlan>,
 }

@@ -173,6 +173,9 @@ pub trait Source: Send {
     /// or when the table isn't tracked by columns.
     async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>>;
 
+    /// The source's clock now, in milliseconds since 1970; `None` where it tells no time.
+    async fn clock(&mut self) -> Result<Option<i64>>;
+
     /// Roughly how many rows `plan` would read, where the source can say so without reading them.
     async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>>;
 

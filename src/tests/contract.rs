@@ -665,6 +665,9 @@ async fn a_dry_run_writes_nothing(bed: Box<dyn Bed>) {
     bed.insert(&shape, &(0..100).map(|i| usual(i, i, "x", at(0))).collect::<Vec<_>>()).await;
     let world = World::new(bed, json!({}));
     let plan = world.sync.plan(None).await.unwrap();
+    // They are on one machine.
+    assert!(plan.clock_skew_ms.is_some_and(|skew| skew.abs() < 1_000), "{plan:?}");
+    assert_eq!(plan.configured_by, "options.source");
     let users = &plan.tables["users"];
     assert_eq!(
         (users.mode, users.phase, users.primary_key.join(",").as_str()),

@@ -192,6 +192,12 @@ impl Source for MongodbSource {
         Ok(row.map(|row| Position { track: row.value(0, keys.len()), key: row.key(0, &keys) }))
     }
 
+    async fn clock(&mut self) -> Result<Option<i64>> {
+        let answer = self.database(None)?.run_command(doc! { "hello": 1 }).await;
+        let answer = answer.map_err(|fault| self.failed(None, &fault))?;
+        Ok(answer.get_datetime("localTime").ok().map(|now| now.timestamp_millis()))
+    }
+
     async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>> {
         let everything = matches!(plan.range, Range::Whole | Range::ByKey { after: None });
         if everything && plan.replica.filter.is_none() {

@@ -149,6 +149,12 @@ impl Source for MysqlSource {
         Ok((!batch.is_empty()).then(|| Position { track: batch.value(0, 0), key: batch.key(0, &keys) }))
     }
 
+    async fn clock(&mut self) -> Result<Option<i64>> {
+        let rows = self.ask("SELECT FLOOR(UNIX_TIMESTAMP(SYSDATE(3)) * 1000)", None).await?;
+        let text = rows.first().and_then(|row| row.first()?.as_deref());
+        Ok(text.and_then(|millis| millis.parse().ok()))
+    }
+
     async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>> {
         if matches!(plan.range, Range::Whole | Range::ByKey { after: None }) && plan.replica.filter.is_none() {
             return Ok(plan.replica.source.estimated_rows);

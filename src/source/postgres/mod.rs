@@ -190,6 +190,12 @@ impl Source for PostgresSource {
         Ok((!batch.is_empty()).then(|| Position { track: batch.value(0, 0), key: batch.key(0, &keys) }))
     }
 
+    async fn clock(&mut self) -> Result<Option<i64>> {
+        let rows = self.ask("SELECT trunc(extract(epoch FROM clock_timestamp()) * 1000)::bigint::text", None).await?;
+        let text = rows.first().map(|row| self.text(row, 0)).transpose()?;
+        Ok(text.and_then(|millis| millis.parse().ok()))
+    }
+
     async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>> {
         self.know(plan.replica).await?;
         let Some(select) = self.query(plan.replica)?.range(&plan.range)? else { return Ok(Some(0)) };

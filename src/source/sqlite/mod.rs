@@ -267,6 +267,13 @@ impl Source for SqliteSource {
         Ok((!rows.is_empty()).then(|| Position { track: rows.value(0, width - 1), key: rows.key(0, &keys) }))
     }
 
+    async fn clock(&mut self) -> Result<Option<i64>> {
+        let sql = Sql::plain("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) AS c0");
+        let rows = self.ask(&sql, 1, None).await?;
+        let now = (!rows.is_empty()).then(|| rows.value(0, 0));
+        Ok(if let Some(Value::Int(millis)) = now { Some(millis) } else { None })
+    }
+
     async fn estimate(&mut self, plan: &ScanPlan<'_>) -> Result<Option<u64>> {
         let everything = matches!(plan.range, Range::Whole | Range::ByKey { after: None });
         Ok(plan.replica.source.estimated_rows.filter(|_| everything && plan.replica.filter.is_none()))
