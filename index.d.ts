@@ -176,6 +176,12 @@ export interface RetryOptions {
   max_ms?: number;
 }
 
+/**
+ * What stands in a value's place: NULL; the SHA-256 of its text or bytes, as 64 hexadecimal digits; or `[redacted]`. Equal values
+ * have equal hashes, and who can guess a value can check the guess.
+ */
+export type Mask = 'null' | 'hash' | 'redact';
+
 /** The wishes for one table, or for all that a pattern matches. What is absent is taken from the plugin's options. */
 export interface TableOptions {
   /** `table`, `schema.table`, or either with `*`. */
@@ -198,6 +204,11 @@ export interface TableOptions {
   where?: string;
   /** The target's type, by the column's name at the source. */
   types?: Record<string, SqliteType>;
+  /**
+   * Columns whose values don't leave the source's side, by the column's name there; no key and no track column. A NULL stays one.
+   * Another mask rebuilds the table.
+   */
+  mask?: Record<string, Mask>;
   /** Default: the plugin's `deletes`. */
   deletes?: Deletes;
   /** Rows per committed batch. Default: the plugin's `batch_size`. */

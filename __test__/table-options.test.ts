@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { DataSyncOptions, TableOptions } from '../index.js';
 import { Gate, onEveryServer, rejection } from './support/world.js';
 
@@ -181,5 +182,21 @@ onEveryServer((world) => {
       expect(committed % size).toBe(0);
       await gate.open();
     }
+  });
+
+  test('mask: values stay at the source', async () => {
+    await world.items(20);
+    const { plugin, told } = world.sync({ tables: [{ name: 'items', mask: { name: 'hash' } }] });
+    await plugin.triggerSync();
+    expect(
+      world.rows('SELECT count(*) AS rows, count(DISTINCT name) AS names, min(length(name)) AS digits FROM items'),
+    ).toEqual([{ rows: 20n, names: 20n, digits: 64n }]);
+    expect((await plugin.verify()).tables.items).toMatchObject({ rows: 20, different: 0 });
+    expect(told.text + readFileSync(world.path)).not.toContain('item 7.');
+    const { error } = await world.fail({
+      database: world.folder.fresh(),
+      tables: [{ name: 'items', mask: { id: 'null' } }],
+    });
+    expect(error).toMatchObject({ code: 'SCHEMA', message: expect.stringContaining("The key column 'id'") });
   });
 });

@@ -242,6 +242,19 @@ impl Batch {
         }
     }
 
+    /// Puts a text in a cell's place; the caller vouches for UTF-8. The bytes of before stay in the arena, where no cell names
+    /// them any more.
+    pub fn replace(&mut self, row: usize, column: usize, text: &[u8]) {
+        let at = self.offset();
+        self.bytes.extend_from_slice(text);
+        self.cells[row * self.width + column] = Cell::Text { at, len: self.offset() - at };
+    }
+
+    /// Puts a NULL in a cell's place.
+    pub fn blank(&mut self, row: usize, column: usize) {
+        self.cells[row * self.width + column] = Cell::Null;
+    }
+
     /// The cells of row `row`.
     pub fn row(&self, row: usize) -> &[Cell] {
         &self.cells[row * self.width..(row + 1) * self.width]

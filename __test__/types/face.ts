@@ -31,6 +31,7 @@ const all: Required<DataSyncOptions> = {
       columns: ['id', 'total'],
       where: 'total > 0',
       types: { total: 'REAL' },
+      mask: { customer: 'hash' },
       deletes: 'soft',
       batch_size: 500,
     },

@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use crate::event::{Level, Mode};
 use crate::mapping::SqliteType;
+use crate::mapping::mask::Mask;
 
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use environment::source_of;
@@ -218,6 +219,8 @@ pub struct TableOptions {
     pub filter: Option<String>,
     /// Types of the target's columns, by the column's name at the source.
     pub types: BTreeMap<String, SqliteType>,
+    /// Columns whose values don't leave the source, by the column's name there.
+    pub masks: BTreeMap<String, Mask>,
     /// What happens to rows that left the source.
     pub deletes: Option<Deletes>,
     /// Rows per batch.

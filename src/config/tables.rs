@@ -9,6 +9,7 @@ use super::section::{OptionError, OptionErrorClass, Result, Section, one_of, sho
 use super::{ModeWish, TableOptions};
 use crate::event::Mode;
 use crate::mapping::SqliteType;
+use crate::mapping::mask::Mask;
 
 const NAMES: &[&str] = &[
     "name",
@@ -21,6 +22,7 @@ const NAMES: &[&str] = &[
     "exclude_columns",
     "where",
     "types",
+    "mask",
     "deletes",
     "batch_size",
 ];
@@ -90,9 +92,24 @@ fn table(root: &Section<'_>, place: &str, value: &Value) -> Result<TableOptions>
         exclude_columns: exclude_columns.unwrap_or_default(),
         filter: section.string("where", "a condition in the source's SQL")?,
         types: sqlite_types(&section, "types")?,
+        masks: masks(&section)?,
         deletes: section.keyword("deletes", &DELETES)?,
         batch_size: batch_size(&section)?,
     })
+}
+
+/// Reads `mask`.
+fn masks(section: &Section<'_>) -> Result<BTreeMap<String, Mask>> {
+    let mut masks = BTreeMap::new();
+    let Some(value) = section.get("mask") else { return Ok(masks) };
+    let accepted = one_of(Mask::NAMES.iter().map(|(name, _)| *name));
+    let section = Section::at(section.name("mask"), value, &format!("an object of column to {accepted}"))?;
+    for column in section.names() {
+        if let Some(mask) = section.keyword(column, &Mask::NAMES)? {
+            masks.insert(column.to_owned(), mask);
+        }
+    }
+    Ok(masks)
 }
 
 /// Splits `schema.table`; the fault is what was given.

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use crate::config::{Deletes, Options, SchemaDrift, TableOptions, ZeroDates};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Level, Mode};
-use crate::mapping;
+use crate::mapping::mask::Mask;
+use crate::mapping::{self, SqliteType};
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::{KnownColumn, Relation, SourceType, Table};
 use crate::target::{StoredColumn, TableState};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub signature: String,
     /// Rows per batch.
     pub batch_size: usize,
+    /// Columns (indexes into `Replica::source.columns`) whose values are masked before they go on.
+    masks: Vec<(usize, Mask)>,
     /// Lines for the log, true of every run.
     pub hints: Vec<(Level, String)>,
 }
@@ -107,6 +110,7 @@ pub fn plan(
             ),
         ));
     }
+    let masks = masks(&table, &target, &columns, &key, &track, wishes)?;
     let signature = signature(&table, &track, wishes, options);
     let replica = Replica {
         source: table,
@@ -119,7 +123,46 @@ pub fn plan(
         null_zero_dates: options.zero_dates == ZeroDates::Null,
         takes_new_columns: wishes.columns.is_none(),
     };
-    Ok(Plan { replica, mode, deletes, signature, batch_size: wishes.batch_size.unwrap_or(options.batch_size), hints })
+    let batch_size = wishes.batch_size.unwrap_or(options.batch_size);
+    Ok(Plan { replica, mode, deletes, signature, batch_size, masks, hints })
+}
+
+/// Which columns are masked. A position and the keys that rows are found by are what the source says, so those columns can't be.
+fn masks(
+    table: &Table,
+    target: &str,
+    columns: &[ReplicaColumn],
+    key: &[usize],
+    track: &Track,
+    wishes: &TableOptions,
+) -> Result<Vec<(usize, Mask)>> {
+    // What grows with its rows may get the column yet.
+    if !wishes.name.contains('*') && !table.grows {
+        let names: Vec<String> = wishes.masks.keys().cloned().collect();
+        require_columns(table, target, "mask", &names)?;
+    }
+    let whole = columns.iter().map(|column| &table.columns[column.source]).find(|column| column.on_request);
+    if let Some(column) = whole.filter(|_| !wishes.masks.is_empty()) {
+        let refused = format!("The column '{}' of table '{target}' would show what mask hides", column.name);
+        return Err(Error::new(Kind::Schema, refused)
+            .because("it holds whole rows: leave it out of columns, or leave mask out")
+            .in_table(target));
+    }
+    let mut masks = Vec::new();
+    for (name, &mask) in &wishes.masks {
+        let Some(index) = columns.iter().position(|column| table.columns[column.source].name == *name) else {
+            continue;
+        };
+        let tracked = matches!(track, Track::Columns(tracked) if tracked.contains(&columns[index].source));
+        if key.contains(&index) || tracked {
+            let what = if tracked { "track" } else { "key" };
+            return Err(Error::new(Kind::Schema, format!("The {what} column '{name}' of table '{target}' can't be masked"))
+                .because("its values are what rows are found by: leave it out of mask, or name another with track_column or primary_key")
+                .in_table(target));
+        }
+        masks.push((columns[index].source, mask));
+    }
+    Ok(masks)
 }
 
 /// What the rows and positions of a table depend on besides its columns and key.
@@ -172,11 +215,28 @@ impl Plan {
         StoredColumn {
             source: source.name.clone(),
             target: column.name.clone(),
-            declared: source.declared.clone(),
+            declared: self.mask_of(column).map_or_else(
+                || source.declared.clone(),
+                |mask| format!("{}, masked by {}", source.declared, mask.name()),
+            ),
             sqlite: column.sqlite,
-            spelling: mapping::spelling(&source.kind, column.sqlite),
+            // Another mask is another form: the rows of before are built anew.
+            spelling: self.mask_of(column).map_or_else(
+                || mapping::spelling(&source.kind, column.sqlite),
+                |mask| format!("masked by {}", mask.name()),
+            ),
             present: true,
         }
+    }
+
+    fn mask_of(&self, column: &ReplicaColumn) -> Option<Mask> {
+        self.masks.iter().find(|(source, _)| *source == column.source).map(|(_, mask)| *mask)
+    }
+
+    /// The places in a row that are masked.
+    pub fn masked(&self) -> Vec<(usize, Mask)> {
+        let columns = self.replica.columns.iter().enumerate();
+        columns.filter_map(|(place, column)| Some((place, self.mask_of(column)?))).collect()
     }
 
     /// Refuses a table with more columns than the target has room for. One that grows stops being learnt of there, which is
@@ -312,8 +372,14 @@ fn map_columns(
                 .or_else(|| options.type_map.get(&column.type_name.to_ascii_lowercase()))
                 .or_else(|| options.type_map.get(&column.declared.to_ascii_lowercase()))
                 .or_else(|| options.type_map.get(&without_modifier(&column.declared)));
-            let sqlite = mapping::map(&column.kind, &column.declared, wanted.copied())
-                .map_err(|error| error.in_table(target))?;
+            let masked = wishes.masks.get(&column.name).is_some_and(|mask| *mask != Mask::Null);
+            let sqlite = match wanted {
+                // What stands in a value's place is text.
+                None if masked => mapping::map(&column.kind, &column.declared, Some(SqliteType::Text))
+                    .or_else(|_| mapping::map(&column.kind, &column.declared, None)),
+                wanted => mapping::map(&column.kind, &column.declared, wanted.copied()),
+            };
+            let sqlite = sqlite.map_err(|error| error.in_table(target))?;
             Ok(ReplicaColumn { source, name, sqlite })
         })
         .collect()

@@ -3,6 +3,7 @@
 use crate::batch::{Batch, Cell, Position};
 use crate::error::Result;
 use crate::event::{Event, Phase};
+use crate::mapping::mask;
 use crate::source::{self, BatchSink, Range, ScanPlan, Source};
 use crate::target::{Changes, TableState, Write};
 
@@ -71,15 +72,19 @@ impl Run<'_> {
         let (sink, mut incoming) = source::channel(work.replica.columns.len() + hidden(&plan.range), plan.batch_size);
         let Run { source, target, control, reporter, .. } = self;
         let read = read_all(&mut **source, &plan, sink);
+        let masks = work.plan.masked();
         let write = async move {
             loop {
-                let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
+                let Some(mut batches) = control.or_end(async { Ok(incoming.next().await) }).await? else {
+                    return Ok(());
+                };
                 let mut next = state.clone();
                 let mut read = 0;
-                for batch in &batches {
+                for batch in &mut batches {
                     progress.met_position |= advance(work, rows.advance, batch, &mut next);
                     read += batch.rows() as u64;
                     progress.stats.bytes_read += batch.payload();
+                    mask::apply(batch, &masks);
                 }
                 let (changes, batches) = target.write(&work.replica, rows.write, rows.stage, batches, &next).await?;
                 *state = next;
@@ -105,10 +110,16 @@ impl Run<'_> {
         let (sink, mut incoming) = source::channel(work.replica.columns.len() + hidden(&plan.range), plan.batch_size);
         let Run { source, target, control, reporter, .. } = self;
         let read = read_all(&mut **source, &plan, sink);
+        let masks = work.plan.masked();
         let compare = async move {
             loop {
-                let Some(batches) = control.or_end(async { Ok(incoming.next().await) }).await? else { return Ok(()) };
-                progress.stats.rows_read += batches.iter().map(|batch| batch.rows() as u64).sum::<u64>();
+                let Some(mut batches) = control.or_end(async { Ok(incoming.next().await) }).await? else {
+                    return Ok(());
+                };
+                for batch in &mut batches {
+                    progress.stats.rows_read += batch.rows() as u64;
+                    mask::apply(batch, &masks);
+                }
                 incoming.recycle(target.check(&work.replica, batches).await?);
                 reporter.progress(|| progress.event(work, Phase::Verify));
             }

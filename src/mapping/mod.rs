@@ -11,6 +11,7 @@
 
 pub mod decimal;
 pub mod form;
+pub mod mask;
 pub mod time;
 
 use crate::error::{Error, Kind, Result};

@@ -13,6 +13,7 @@ use crate::config::{
 use crate::error::{Error, Kind};
 use crate::event::{Level, Mode};
 use crate::mapping::SqliteType;
+use crate::mapping::mask::Mask;
 
 /// Every secret of these tests has this in it.
 const CANARY: &str = "s3cr3t";
@@ -94,7 +95,7 @@ fn tables_in_every_form() {
         { "name": "sales.items" },
         { "name": "odd.name", "schema": "s", "as": "odd", "mode": "append", "track_column": "seq",
           "primary_key": ["a", "b"], "columns": ["a", "b", "c"], "where": "a > 1", "types": { "Price": "REAL" },
-          "deletes": "hard", "batch_size": 10 },
+          "mask": { "Email": "hash" }, "deletes": "hard", "batch_size": 10 },
         { "name": "wide", "mode": "auto", "exclude_columns": ["blob"] }
     ] }));
     let names: Vec<_> = options.tables.iter().map(|table| (table.schema.as_deref(), table.name.as_str())).collect();
@@ -115,6 +116,7 @@ fn tables_in_every_form() {
     assert_eq!(odd.columns.as_ref().map(Vec::len), Some(3));
     assert_eq!(odd.filter.as_deref(), Some("a > 1"));
     assert_eq!(odd.types["Price"], SqliteType::Real);
+    assert_eq!(odd.masks["Email"], Mask::Hash);
     assert_eq!((odd.deletes, odd.batch_size), (Some(Deletes::Hard), Some(10)));
     assert_eq!(
         (options.tables[5].mode, options.tables[5].exclude_columns.as_slice()),
@@ -175,6 +177,8 @@ fn wrong_types_name_the_option() {
         (table(json!({ "columns": ["a"], "exclude_columns": [] })), "'tables[0].columns'", "together"),
         (table(json!({ "where": true })), "'tables[0].where'", "a boolean"),
         (table(json!({ "types": "TEXT" })), "'tables[0].types'", "a string"),
+        (table(json!({ "mask": "hash" })), "'tables[0].mask'", "a string"),
+        (table(json!({ "mask": { "email": true } })), "'tables[0].mask.email'", "a boolean"),
         (table(json!({ "deletes": 1 })), "'tables[0].deletes'", "a number"),
         (table(json!({ "batch_size": "1" })), "'tables[0].batch_size'", "a string"),
     ];
@@ -233,6 +237,7 @@ fn impossible_values_name_the_option() {
         (json!({ "tables": [{ "name": "a*", "as": "x" }] }), "'tables[0].as' got one name for a pattern"),
         (table("schema", json!("")), "'tables[0].schema' got an empty string"),
         (table("mode", json!("fast")), "'tables[0].mode' got 'fast'"),
+        (table("mask", json!({ "email": "blur" })), "'tables[0].mask.email' got 'blur'"),
         (table("primary_key", json!([])), "'tables[0].primary_key' got an empty list"),
         (table("primary_key", json!(["a", "a"])), "'tables[0].primary_key[1]' got 'a' again"),
         (table("columns", json!([])), "'tables[0].columns' got an empty list"),
