@@ -116,6 +116,10 @@ onEveryServer((world) => {
       expect(well.stdout).toMatch(part);
     }
     expect(well.stdout).toMatch(/warn +index +Table large needs an index\n +→ Run at the source: CREATE INDEX/);
+    for (const flags of [['-q'], ['--log-level', 'silent']]) {
+      const { checks } = json('doctor', ...flags).last.result;
+      expect(checks).toContainEqual(expect.objectContaining({ name: 'index', level: 'warn' }));
+    }
     place({ PORT: 1 });
     expect(cli('doctor')).toMatchObject({
       status: 3,
@@ -177,12 +181,50 @@ onEveryServer((world) => {
     writeFileSync(file, JSON.stringify({ tables: [{ name: 'items', where: 'id <= 3' }], database: 'other.sqlite' }));
     expect(cli('sync', '-o', file)).toMatchObject({ status: 0 });
     expect(world.count('items', join(world.folder.path, 'other.sqlite'))).toBe(3);
-    // Who reads no further than the first line breaks nothing.
-    const cut = spawnSync('sh', ['-c', `"${process.execPath}" "${CLI}" sync --json | head -n 1`], {
-      cwd: world.folder.path,
-      encoding: 'utf8',
-      env: environment,
-    });
-    expect([cut.status, cut.stdout.split('\n').length]).toEqual([0, 2]);
+  });
+
+  /** Starts the CLI and closes its stdout or stderr after what it says first; gives its exit code. */
+  async function cut(stream: 'stdout' | 'stderr', ...args: string[]) {
+    const child = spawn(process.execPath, [CLI, ...args], { cwd: world.folder.path, env: environment });
+    child.stdout.resume();
+    child.stderr.resume();
+    child[stream].once('data', () => child[stream].destroy());
+    const [code] = await once(child, 'exit');
+    return code;
+  }
+
+  test('who reads only the first lines ends the output, not the run', async () => {
+    await world.items(2000);
+    place();
+    expect(await cut('stdout', 'sync', '--json', '--batch-size', '10')).toBe(0);
+    expect(world.count('items', path())).toBe(2000);
+    expect(cli('reset', '--yes').status).toBe(0);
+    await world.query('DROP TABLE items');
+    await world.items(2100);
+    expect(await cut('stderr', 'sync', '--batch-size', '10')).toBe(0);
+    expect(world.count('items', path())).toBe(2100);
+    expect(await cut('stdout', 'watch', '--interval', '0.017', '--json')).toBe(1);
+  });
+
+  test('what has nothing to do, or is answered with no, says so', async () => {
+    place();
+    const file = join(world.folder.path, 'options.json');
+    writeFileSync(file, '{ "enabled": false }');
+    expect(cli('watch', '-o', file)).toMatchObject({ status: 2, stderr: expect.stringContaining("'enabled'") });
+    // `script` gives the CLI a terminal, which makes Ctrl-D and Ctrl-C of the last two.
+    for (const answer of ['n\r', '\u0004', '\u0003']) {
+      const asked = spawn('script', ['-qec', `"${process.execPath}" "${CLI}" reset`, '/dev/null'], {
+        cwd: world.folder.path,
+        env: environment,
+      });
+      let said = '';
+      asked.stdout.setEncoding('utf8').on('data', (text) => {
+        said += text;
+      });
+      await until(() => said.includes('[y/N]'));
+      asked.stdin.write(answer);
+      expect(await once(asked, 'close')).toEqual([130, null]);
+      expect(said).toContain('Nothing was reset.');
+    }
   });
 });

@@ -45,6 +45,7 @@ async function sync(plugin, output, _names, flags) {
 
 /** Runs the schedule until it is interrupted. A failed run is told, and the schedule goes on. */
 async function watch(plugin, output) {
+  let code = EXIT.ok;
   await interruptible(plugin, output, async (signal) => {
     if (!output.json) {
       plugin.on('syncError', (error) => {
@@ -52,10 +53,17 @@ async function watch(plugin, output) {
       });
     }
     plugin.start();
-    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    await new Promise((resolve) => {
+      signal.addEventListener('abort', resolve);
+      // Nobody reads the events any more; with nothing to interrupt it by, it would go on for ever.
+      process.stdout.once('error', () => {
+        code = EXIT.failed;
+        resolve();
+      });
+    });
     await plugin.stop();
   });
-  return EXIT.ok;
+  return code;
 }
 
 async function status(plugin, output) {
@@ -79,16 +87,29 @@ async function status(plugin, output) {
   return EXIT.ok;
 }
 
+async function confirmed(question) {
+  const asked = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await asked.question(question)).trim());
+  } catch (error) {
+    // Ctrl-C and Ctrl-D are a no.
+    if (error.code !== 'ABORT_ERR') throw error;
+    return false;
+  } finally {
+    asked.close();
+  }
+}
+
 async function reset(plugin, output, [table], { yes }) {
   const what = table === undefined ? 'all tables' : `table ${plain(table)}`;
   if (!yes) {
     if (!process.stdin.isTTY || output.json) {
       throw new UsageError('reset asks before it forgets positions; where nobody can answer, say --yes');
     }
-    const asked = createInterface({ input: process.stdin, output: process.stderr });
-    const answer = await asked.question(`Forget the position of ${what}? The rows stay, and are read again. [y/N] `);
-    asked.close();
-    if (!/^y(es)?$/i.test(answer.trim())) return EXIT.interrupted;
+    if (!(await confirmed(`Forget the position of ${what}? The rows stay, and are read again. [y/N] `))) {
+      process.stderr.write('\nNothing was reset.\n');
+      return EXIT.interrupted;
+    }
   }
   await plugin.resetSyncState(table);
   output.result('reset', { table: table ?? null }, () => output.say(`Reset ${what}; the next run reads it again.`));

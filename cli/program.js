@@ -4,7 +4,7 @@ const { Command, CommanderError } = require('commander');
 const commands = require('./commands.js');
 const { doctor } = require('./doctor.js');
 const { CODES, EXIT } = require('./exit.js');
-const { addOptions, number, pluginOptions } = require('./options.js');
+const { UsageError, addOptions, number, pluginOptions } = require('./options.js');
 const { Output, Progress } = require('./output.js');
 const { version } = require('../package.json');
 
@@ -116,9 +116,13 @@ async function act(command, names, flags) {
   let wishes;
   try {
     wishes = pluginOptions(flags);
-    // Lines would break the bars, and doctor is about what it finds.
-    const briefly = Progress.showsBars(flags) || command === doctor;
-    if (briefly && flags.logLevel === undefined && !flags.quiet) wishes.log_level = 'warn';
+    // Lines would break the bars.
+    if (Progress.showsBars(flags)) wishes.log_level = 'warn';
+    // It hears by the log what is warned of: a flag may ask for more of that, not for less.
+    if (command === doctor && !['debug', 'info'].includes(flags.logLevel)) wishes.log_level = 'warn';
+    if (command === commands.watch && wishes.enabled === false) {
+      throw new UsageError("watch has nothing to run: option 'enabled' is false");
+    }
     const { DataSyncPlugin } = require('../index.js');
     plugin = new DataSyncPlugin(wishes);
   } catch (error) {
