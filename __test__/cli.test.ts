@@ -206,12 +206,15 @@ onEveryServer((world) => {
     expect(await cut('stdout', 'watch', '--interval', '0.017', '--json')).toBe(1);
   });
 
-  test('what has nothing to do, or is answered with no, says so', async () => {
+  // `script` of util-linux gives the CLI a terminal.
+  const onTerminal = process.platform === 'linux' ? test : test.skip;
+
+  onTerminal('what has nothing to do, or is answered with no, says so', async () => {
     place();
     const file = join(world.folder.path, 'options.json');
     writeFileSync(file, '{ "enabled": false }');
     expect(cli('watch', '-o', file)).toMatchObject({ status: 2, stderr: expect.stringContaining("'enabled'") });
-    // `script` gives the CLI a terminal, which makes Ctrl-D and Ctrl-C of the last two.
+    // The terminal makes Ctrl-D and Ctrl-C of the last two.
     for (const answer of ['n\r', '\u0004', '\u0003']) {
       const asked = spawn('script', ['-qec', `"${process.execPath}" "${CLI}" reset`, '/dev/null'], {
         cwd: world.folder.path,
