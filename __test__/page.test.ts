@@ -32,7 +32,11 @@ if (!path) {
       app = new App();
       problems.length = 0;
     });
-    afterEach(() => app.close());
+    afterEach(async () => {
+      // A page that is left open would go on asking, on the ports of other tests.
+      await Promise.all(browser.contexts().map((context) => context.close()));
+      await app.close();
+    });
 
     async function open(options: Parameters<Browser['newContext']>[0] = {}): Promise<Page> {
       const page = await (await browser.newContext(options)).newPage();

@@ -202,8 +202,9 @@ onEveryServer((world) => {
       }
     }
     await run;
+    // Progress is told at most ten times a second, and a quick run has none.
     expect([...names]).toEqual(
-      expect.arrayContaining(['syncStart', 'tableStart', 'progress', 'tableComplete', 'log', 'syncComplete']),
+      expect.arrayContaining(['syncStart', 'tableStart', 'tableComplete', 'log', 'syncComplete']),
     );
     end.abort();
     await until(() => sync.plugin.listenerCount('progress') === before);

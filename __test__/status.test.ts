@@ -109,6 +109,9 @@ onEveryServer((world) => {
     const dryRun = true;
     expect(await plugin.triggerSync([], { dryRun })).toEqual({
       dryRun: true,
+      source: expect.stringMatching(/^postgresql at 127.0.0.1:\d+, database test_/),
+      configuredBy: 'options.source',
+      clockSkewMs: expect.any(Number),
       tables: {
         things: {
           source: 'public.items',

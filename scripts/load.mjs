@@ -32,8 +32,7 @@ await entry(async () => {
   const { chosen, scale, built } = wishes();
   await ensurePackages();
   if (!built) await build(['--release']);
-  const work = (env) => inDatabase(firstServer(env), (url) => tryAll(chosen, scale, url));
-  return withServers(work, { only: ['postgresql'] });
+  return withServers((env) => tryAll(chosen, scale, firstServer(env)), { only: ['postgresql'] });
 });
 
 function wishes() {
@@ -52,14 +51,16 @@ function firstServer(env) {
   return (env.DATA_SYNC_TEST_POSTGRES ?? process.env.DATA_SYNC_TEST_POSTGRES).split(' ')[0];
 }
 
-async function tryAll(chosen, scale, url) {
+async function tryAll(chosen, scale, server) {
   const faults = [];
   for (const name of chosen) {
     const count = Math.max(2, Math.round(CASES[name] * scale));
     const folder = mkdtempSync(join(tmpdir(), 'data-sync-load-'));
     try {
       const found = await step(`${name}: ${count}`, () =>
-        name === 'endings' ? endings(url, count, folder) : inProcess(name, url, count, folder),
+        inDatabase(server, (url) =>
+          name === 'endings' ? endings(url, count, folder) : inProcess(name, url, count, folder),
+        ),
       );
       faults.push(...found.map((fault) => `${name}: ${fault}`));
     } finally {
