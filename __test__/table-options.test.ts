@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { DataSyncOptions, TableOptions } from '../index.js';
-import { Gate, onEveryServer, rejection } from './support/world.js';
+import { Gate, onEveryServer, rejection, until } from './support/world.js';
 
 onEveryServer((world) => {
   const tables = async (options: DataSyncOptions) => Object.keys((await world.run(options)).stats.tables);
@@ -175,6 +175,8 @@ onEveryServer((world) => {
       const { plugin } = world.sync({ database, batch_size: options.batch_size, tables: [wish] });
       const run = rejection(plugin.triggerSync());
       await gate.reached();
+      // The server is at the gate before the first rows that it sent are written.
+      await until(async () => ((await plugin.getSyncStatus()).tableMap[table]?.recordCount ?? 0) > 0);
       await plugin.stop();
       expect((await run).code).toBe('CLOSED');
       const committed = world.count(table, database);

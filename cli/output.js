@@ -1,17 +1,7 @@
 'use strict';
 
 const { MultiBar } = require('cli-progress');
-
-const EVENTS = [
-  'syncStart',
-  'tableStart',
-  'progress',
-  'tableComplete',
-  'schemaChange',
-  'log',
-  'syncComplete',
-  'syncError',
-];
+const { EVENTS } = require('../events.js');
 
 const colours = { red: 31, green: 32, yellow: 33, dim: 2, bold: 1 };
 

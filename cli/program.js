@@ -140,4 +140,4 @@ async function act(command, names, flags) {
   );
 }
 
-module.exports = { programOf, run };
+module.exports = { run };

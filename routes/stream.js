@@ -1,17 +1,7 @@
 'use strict';
 
+const { EVENTS } = require('../events.js');
 const { content, plainError, refusal } = require('./answer.js');
-
-const EVENTS = [
-  'syncStart',
-  'tableStart',
-  'progress',
-  'tableComplete',
-  'schemaChange',
-  'log',
-  'syncComplete',
-  'syncError',
-];
 
 /** Milliseconds of silence after which a sign of life is sent: what is in between may close a connection that is quiet. */
 const HEARTBEAT = 15_000;

@@ -141,13 +141,13 @@ function megabytes(bytes) {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-function described({ rss, heap, handles, threads, log, completed, failed, rows, longest }) {
+function described({ memory, heap, handles, threads, log, completed, failed, rows, longest }) {
   return [
     `${completed} runs`,
     `${failed} failed`,
     `${rows} rows`,
     `longest run ${longest} ms`,
-    `memory ${megabytes(rss)}`,
+    `memory ${megabytes(memory)}`,
     `heap ${megabytes(heap)}`,
     `${handles} handles`,
     `${threads} threads`,
@@ -177,7 +177,7 @@ async function verdict({ name, url, file, rate, samples, written, end, ended }) 
   const quarter = Math.floor(samples.length / 4);
   const [early, late] = [samples.slice(quarter, 2 * quarter), samples.slice(-quarter)];
   for (const [what, spare] of [
-    ['rss', KEPT],
+    ['memory', KEPT],
     ['heap', KEPT / 4],
     ['log', KEPT / 2],
     ['handles', 1],

@@ -242,11 +242,11 @@ impl Batch {
         }
     }
 
-    /// Puts a text in a cell's place; the caller vouches for UTF-8. The bytes of before stay in the arena, where no cell names
-    /// them any more.
-    pub fn replace(&mut self, row: usize, column: usize, text: &[u8]) {
+    /// Puts a text in a cell's place, as [`push_text_with`](Self::push_text_with) adds one. The bytes of before stay in the arena,
+    /// where no cell names them any more.
+    pub fn replace(&mut self, row: usize, column: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let at = self.offset();
-        self.bytes.extend_from_slice(text);
+        write(&mut self.bytes);
         self.cells[row * self.width + column] = Cell::Text { at, len: self.offset() - at };
     }
 

@@ -1,8 +1,8 @@
 /** One case in a process of its own: `node --expose-gc case.mjs CASE URL COUNT FOLDER`. Says `{ figures, faults }` as JSON. */
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { held } from '../held.mjs';
 
 const require = createRequire(import.meta.url);
 const { Client } = require('pg');
@@ -43,19 +43,13 @@ async function timed(work) {
 /** Milliseconds after which a thread that has nothing to do has ended: the runtime keeps it for ten seconds. */
 const IDLE = 11_000;
 
-/** What the process holds, `after` milliseconds: what ended has let go a moment later. Handles and threads are known on Linux only. */
-async function held(after = 500) {
+/** What the process holds after so many milliseconds: what ended has let go a moment later. */
+async function later(after = 500) {
   await new Promise((resolve) => setTimeout(resolve, after));
-  global.gc();
+  // What the first collection frees lets go of more, which the next one frees.
+  held();
   await new Promise((resolve) => setTimeout(resolve, 100));
-  global.gc();
-  const linux = process.platform === 'linux';
-  return {
-    memory: process.memoryUsage().rss,
-    heap: process.memoryUsage().heapUsed,
-    handles: linux ? readdirSync('/proc/self/fd').length : 0,
-    threads: linux ? Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) : 0,
-  };
+  return held();
 }
 
 /** How much more than before a process may hold. */
@@ -84,7 +78,7 @@ const cases = {
     const sync = plugin('replica.sqlite', {});
     const first = await timed(() => sync.triggerSync());
     expect(first.result.rowsInserted === count * ROWS, `${first.result.rowsInserted} rows of ${count * ROWS}`);
-    const warm = await held();
+    const warm = await later();
     const second = await timed(() => sync.triggerSync());
     expect(second.result.rowsInserted + second.result.rowsUpdated === 0, 'a run without news wrote rows');
     for (const table of names) await client.query(`INSERT INTO ${table} VALUES (0, 'new')`);
@@ -94,7 +88,7 @@ const cases = {
     const wrong = Object.values(result.tables).filter((table) => table.missing + table.extra + table.different > 0);
     expect(Object.keys(result.tables).length === count && wrong.length === 0, `verify() names ${wrong.length} tables`);
     figures.push(`first load ${first.ms} ms, no news ${second.ms} ms, a row in each ${third.ms} ms, verify() ${ms} ms`);
-    compare(warm, await held());
+    compare(warm, await later());
     await sync.stop();
   },
 
@@ -111,14 +105,14 @@ const cases = {
     let warm;
     for (let at = 1; at <= ROUNDS; at++) {
       // A second run opens what a first one has no use for.
-      if (at === 2) warm = await held(IDLE);
+      if (at === 2) warm = await later(IDLE);
       await client.query('INSERT INTO items VALUES ($1, $2)', [ROWS + at, 'new']);
       const { result, ms } = await timed(round);
       const good = result.filter(({ rowsInserted }) => rowsInserted === 1).length;
       expect(good === count, `${good} of ${count} replicas got the new row`);
       figures.push(`round ${at}: ${ms} ms`);
     }
-    compare(warm, await held(IDLE));
+    compare(warm, await later(IDLE));
     await Promise.all(all.map((sync) => sync.stop()));
   },
 
@@ -134,12 +128,12 @@ const cases = {
       await sync.stop();
     };
     for (let at = 0; at < count / 10; at++) await cycle(at);
-    const warm = await held();
+    const warm = await later();
     const { ms } = await timed(async () => {
       for (let at = 0; at < count; at++) await cycle(at);
     });
     figures.push(`${count} cycles in ${ms} ms`);
-    compare(warm, await held());
+    compare(warm, await later());
     for (const file of ['kept.sqlite', 'new.sqlite']) {
       const sync = plugin(file, options);
       await sync.triggerSync();
@@ -163,9 +157,9 @@ const cases = {
     expect(result.length === count, `${result.length} of ${count} calls were answered`);
     expect(runs <= 2, `${runs} runs, though one in hand and one after it are enough`);
     figures.push(`${count} calls answered in ${ms} ms by ${runs} runs`);
-    const warm = await held();
+    const warm = await later();
     for (let at = 0; at < 10; at++) await all();
-    compare(warm, await held());
+    compare(warm, await later());
     await sync.stop();
   },
 };

@@ -3,8 +3,9 @@
  * ends; then it syncs once more, verifies, and tells the end.
  */
 
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { held } from '../held.mjs';
 
 const require = createRequire(import.meta.url);
 const { DataSyncPlugin } = require('../..');
@@ -29,21 +30,8 @@ plugin.on('syncError', (error) => {
 /** Of files that may not be there. */
 const size = (path) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
-/** What the process holds. Handles and threads are known on Linux only. */
-function held() {
-  global.gc();
-  const linux = process.platform === 'linux';
-  return {
-    rss: process.memoryUsage().rss,
-    heap: process.memoryUsage().heapUsed,
-    handles: linux ? readdirSync('/proc/self/fd').length : 0,
-    threads: linux ? Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) : 0,
-    log: size(`${options.database}-wal`),
-  };
-}
-
 const timer = setInterval(() => {
-  say({ at: Math.round(performance.now()), ...held(), ...runs });
+  say({ ...held(), log: size(`${options.database}-wal`), ...runs });
   runs.longest = 0;
 }, every * 1000);
 

@@ -31,6 +31,17 @@ function byTable(operations) {
 
 const transposed = (rows, columns) => columns.map((_, at) => rows.map((row) => row[at]));
 
+/** Holds the transaction of `put` open on a connection of its own, and then commits it. */
+function lateBy(open, put) {
+  return async (operations, delay) => {
+    const client = await open();
+    await put(client, operations);
+    await new Promise((resolve) => setTimeout(resolve, delay));
+    await client.query('COMMIT');
+    await client.end();
+  };
+}
+
 const postgresql = {
   async connect(url) {
     const { Client } = require('pg');
@@ -66,13 +77,7 @@ const postgresql = {
         await put(client, operations);
         await client.query('COMMIT');
       },
-      async late(operations, delay) {
-        const late = await open();
-        await put(late, operations);
-        await new Promise((resolve) => setTimeout(resolve, delay));
-        await late.query('COMMIT');
-        await late.end();
-      },
+      late: lateBy(open, put),
       async page(table, after, limit) {
         const time = `to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
         const columns = TABLES[table].columns.map((name) => `${name}::text`);
@@ -117,13 +122,7 @@ const mysql = {
         await put(client, operations);
         await client.query('COMMIT');
       },
-      async late(operations, delay) {
-        const late = await open();
-        await put(late, operations);
-        await new Promise((resolve) => setTimeout(resolve, delay));
-        await late.query('COMMIT');
-        await late.end();
-      },
+      late: lateBy(open, put),
       async page(table, after, limit) {
         const time = `date_format(updated_at, '%Y-%m-%dT%H:%i:%s.%fZ')`;
         const columns = TABLES[table].columns.map((name) => `CAST(${name} AS char)`);

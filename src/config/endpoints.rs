@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::address::{self, ServerKind};
-use super::environment::LOCAL;
 use super::section::{Result, Section, one_of};
 use super::{Secret, ServerAddress, ServerConfig, SourceConfig, Ssl, TargetConfig};
 
@@ -163,7 +162,11 @@ pub(super) fn target(root: &Section<'_>) -> Result<Option<TargetConfig>> {
     Ok(Some(TargetConfig::Starbasedb { url, token }))
 }
 
-fn sqlite_target(path: PathBuf) -> TargetConfig {
+/// What stands in a path's place for the file of a local StarbaseDB.
+const LOCAL: &str = "auto";
+
+/// The target that a path names.
+pub(super) fn sqlite_target(path: PathBuf) -> TargetConfig {
     if path.as_os_str() == LOCAL { TargetConfig::Local } else { TargetConfig::Sqlite { path } }
 }
 

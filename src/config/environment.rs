@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::address::{self, ServerKind};
-use super::endpoints::SSL;
+use super::endpoints::{SSL, sqlite_target};
 use super::section::{PORT, one_of, port, quoted};
 use super::wrangler::{Wrangler, read};
 use super::{Options, Secret, ServerAddress, ServerConfig, SourceConfig, Ssl, TargetConfig, dotenv, local};
@@ -38,9 +38,6 @@ const D1_DATABASE_ID: &str = "EXTERNAL_DB_CLOUDFLARE_DATABASE_ID";
 
 /// The variable that names the target file.
 const TARGET: &str = "STARBASEDB_DATABASE";
-
-/// What stands in a path's place for the file of a local StarbaseDB.
-pub(super) const LOCAL: &str = "auto";
 
 const TYPES: [&str; 7] = ["postgresql", "mysql", "mongodb", "turso", "starbasedb", "d1", "sqlite"];
 
@@ -116,20 +113,19 @@ impl Options {
     /// # Errors
     /// `CONFIG` when `auto` finds no local StarbaseDB, or more than one.
     pub fn target(&self, surroundings: &Surroundings) -> Result<TargetConfig> {
-        let named = surroundings.env.get(TARGET).filter(|path| !path.is_empty());
-        let path = match &self.target {
-            Some(TargetConfig::Sqlite { path }) => path.as_path(),
-            None if named.is_none_or(|path| path != LOCAL) => {
-                Path::new(named.map_or("starbasedb.sqlite", String::as_str))
-            }
-            Some(TargetConfig::Local) | None => {
+        let target = self.target.clone().unwrap_or_else(|| {
+            let named = surroundings.env.get(TARGET).filter(|path| !path.is_empty());
+            sqlite_target(named.map_or("starbasedb.sqlite", String::as_str).into())
+        });
+        let path = match target {
+            TargetConfig::Sqlite { path } => surroundings.directory.join(path),
+            TargetConfig::Local => {
                 let config = self.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-                let path = local::database(&surroundings.directory.join(config))?;
-                return Ok(TargetConfig::Sqlite { path });
+                local::database(&surroundings.directory.join(config))?
             }
-            Some(other) => return Ok(other.clone()),
+            other @ TargetConfig::Starbasedb { .. } => return Ok(other),
         };
-        Ok(TargetConfig::Sqlite { path: surroundings.directory.join(path) })
+        Ok(TargetConfig::Sqlite { path })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::form;
 use crate::batch::{Batch, ValueRef};
 
 /// How a column is masked. A NULL stays one.
@@ -37,30 +38,30 @@ impl Mask {
 pub fn apply(batch: &mut Batch, masks: &[(usize, Mask)]) {
     for row in 0..batch.rows() {
         for &(column, mask) in masks {
-            let digest = match batch.get(row, column) {
+            let value = match batch.get(row, column) {
                 None | Some(ValueRef::Null) => continue,
-                Some(_) if mask != Mask::Hash => None,
-                Some(ValueRef::Int(value)) => Some(Sha256::digest(value.to_string())),
-                Some(ValueRef::Real(value)) => Some(Sha256::digest(value.to_string())),
-                Some(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => Some(Sha256::digest(bytes)),
+                Some(value) => value,
             };
-            match (mask, digest) {
-                (Mask::Redact, _) => batch.replace(row, column, REDACTED.as_bytes()),
-                (Mask::Hash, Some(digest)) => batch.replace(row, column, &hex(digest.as_slice())),
-                _ => batch.blank(row, column),
+            match mask {
+                Mask::Null => batch.blank(row, column),
+                Mask::Redact => batch.replace(row, column, |out| out.extend_from_slice(REDACTED.as_bytes())),
+                Mask::Hash => {
+                    let digest = digest(value);
+                    batch.replace(row, column, |out| form::push_hex(&digest, out));
+                }
             }
         }
     }
 }
 
-fn hex(bytes: &[u8]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [0; 64];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+fn digest(value: ValueRef<'_>) -> [u8; 32] {
+    match value {
+        ValueRef::Null => Sha256::digest(b""),
+        ValueRef::Int(value) => Sha256::digest(value.to_string()),
+        ValueRef::Real(value) => Sha256::digest(value.to_string()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Sha256::digest(bytes),
     }
-    digits
+    .into()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ mod rights;
 mod secrets;
 mod sqlite;
 mod sqlite_bed;
-mod support;
+pub(crate) mod support;
 mod target;
 mod tls;
 mod verify;

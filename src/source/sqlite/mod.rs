@@ -307,9 +307,9 @@ impl Source for SqliteSource {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::mapping::SqliteType;
-    use crate::replica::{ReplicaColumn, Track};
     use crate::schema::{Column, Relation, SourceType};
     use crate::source::channel;
     use crate::source::peer::Peer;
@@ -345,27 +345,18 @@ mod tests {
             nullable: false,
             on_request: false,
         };
-        Replica {
-            source: Table {
-                name: TableName { schema: None, name: "t".to_owned() },
-                relation: Relation::Table,
-                columns: vec![column],
-                key: vec!["id".to_owned()],
-                estimated_rows: None,
-                indexes: Vec::new(),
-                sees_changes: false,
-                grows: false,
-                numbered: false,
-            },
-            target: "t".to_owned(),
-            columns: vec![ReplicaColumn { source: 0, name: "id".to_owned(), sqlite: SqliteType::Integer }],
-            key: vec![0],
-            track: Track::Whole,
-            filter: None,
-            soft_delete: false,
-            null_zero_dates: false,
-            takes_new_columns: true,
-        }
+        let table = Table {
+            name: TableName { schema: None, name: "t".to_owned() },
+            relation: Relation::Table,
+            columns: vec![column],
+            key: vec!["id".to_owned()],
+            estimated_rows: None,
+            indexes: Vec::new(),
+            sees_changes: false,
+            grows: false,
+            numbered: false,
+        };
+        crate::tests::support::replica(table, &[], &BTreeMap::new())
     }
 
     #[tokio::test]
