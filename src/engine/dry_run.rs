@@ -59,7 +59,7 @@ impl Inner {
             Some(before) => drift::compare(&mut plan, before, self.options.schema_drift)?,
             None => Drift::default(),
         };
-        plan.check_width(self.options.schema_drift)?;
+        plan.check_width(self.options.schema_drift, target.most_columns())?;
         let steps = if before.is_none() || drift.rebuild { vec![Ddl::Create] } else { drift.steps };
         let phase = before.map_or(TablePhase::Snapshot, |before| before.phase);
         let range = match before {

@@ -29,6 +29,7 @@ use crate::error::{Error, Kind, Result, panic_text};
 use crate::event::{Event, Failure, Level, Observer, RunStats};
 use crate::source::{self, Limits, Source};
 use crate::target::sqlite::SqliteTarget;
+use crate::target::starbasedb::StarbasedbTarget;
 use crate::target::{Target, TargetLock};
 
 use queue::Queue;
@@ -216,7 +217,8 @@ impl DataSync {
         let idle = self.inner.queue.idle().await;
         let lock = target.lock(self.inner.options.connect_timeout).await?;
         let outcome = target.reset(table.as_deref()).await;
-        drop((lock, idle));
+        lock.release().await;
+        drop(idle);
         known(outcome?)
     }
 
@@ -235,10 +237,10 @@ impl Inner {
         }
         let made: Arc<dyn Target> = match self.options.target(&self.surroundings)? {
             TargetConfig::Sqlite { path } => Arc::new(SqliteTarget::new(path)),
-            TargetConfig::Local | TargetConfig::Starbasedb { .. } => {
-                return Err(Error::new(Kind::Config, "target.type 'starbasedb' can't be used in this version")
-                    .because("name a SQLite file with database, or with target: { type: 'sqlite', path }"));
+            TargetConfig::Local => {
+                return Err(Error::new(Kind::Internal, "The file of the local StarbaseDB was not looked for"));
             }
+            TargetConfig::Starbasedb { url, token } => Arc::new(StarbasedbTarget::new(&url, token, self.limits())?),
         };
         *target = Some(Arc::clone(&made));
         Ok(made)
@@ -252,7 +254,7 @@ impl Inner {
         }
         self.reporter
             .log(Level::Debug, format_args!("The source is {} (from {})", resolved.source.describe(), resolved.origin));
-        self.refuse_one_file(&resolved.source)?;
+        self.refuse_itself(&resolved.source)?;
         Ok(resolved)
     }
 
@@ -269,27 +271,36 @@ impl Inner {
         Ok(Connected { source: self.new_source(&resolved.source)?, config: resolved.source })
     }
 
-    /// Refuses a file that would be copied into itself.
-    fn refuse_one_file(&self, source: &SourceConfig) -> Result<()> {
-        let (SourceConfig::Sqlite { path: source }, TargetConfig::Sqlite { path: target }) =
-            (source, self.options.target(&self.surroundings)?)
-        else {
-            return Ok(());
-        };
-        let file = |path: &std::path::Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if file(source) != file(&target) {
-            return Ok(());
+    /// Refuses a database that would be copied into itself.
+    fn refuse_itself(&self, source: &SourceConfig) -> Result<()> {
+        match (source, self.options.target(&self.surroundings)?) {
+            (SourceConfig::Sqlite { path: source }, TargetConfig::Sqlite { path: target }) => {
+                let file = |path: &std::path::Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+                if file(source) == file(&target) {
+                    return Err(Error::new(Kind::Config, "Source and target are the same file")
+                        .because("name another file with database, or another one with source.path"));
+                }
+            }
+            (SourceConfig::Starbasedb { uri, .. }, TargetConfig::Starbasedb { url, .. })
+                if uri.trim_end_matches('/') == url.trim_end_matches('/') =>
+            {
+                return Err(Error::new(Kind::Config, "Source and target are the same StarbaseDB")
+                    .because("name another one with target.url, or with source.uri"));
+            }
+            _ => {}
         }
-        Err(Error::new(Kind::Config, "Source and target are the same file")
-            .because("name another file with database, or another one with source.path"))
+        Ok(())
     }
 
     fn new_source(&self, config: &SourceConfig) -> Result<Box<dyn Source>> {
-        let limits = Limits { connect: self.options.connect_timeout, query: self.options.query_timeout };
         let kind = source::ALL.iter().find(|kind| kind.serves(config)).ok_or_else(|| {
             Error::new(Kind::Config, format!("The source type '{}' can't be used in this version", config.kind()))
         })?;
-        kind.source(config, limits)
+        kind.source(config, self.limits())
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { connect: self.options.connect_timeout, query: self.options.query_timeout }
     }
 
     async fn run(&self, tables: Option<&[String]>, control: &Control) -> Result<RunStats, Failure> {
@@ -325,7 +336,7 @@ impl Inner {
         let run =
             Run::new(&self.options, &self.reporter, target.as_ref(), connected.source.as_mut(), control, fingerprint);
         let outcome = run.execute(tables).await;
-        drop(lock);
+        lock.release().await;
         self.keep(connected);
         outcome
     }
@@ -341,7 +352,7 @@ impl Inner {
         let run =
             Run::new(&self.options, &self.reporter, target.as_ref(), connected.source.as_mut(), control, fingerprint);
         let outcome = run.verify(tables, repair).await;
-        drop(lock);
+        lock.release().await;
         self.keep(connected);
         outcome
     }

@@ -19,9 +19,6 @@ pub const TRANSACTION_COLUMN: &str = "xmin";
 /// The most columns that a table of any source has: SQLite's, where it is built for as many as it can be.
 const MOST_SOURCE_COLUMNS: usize = 32_767;
 
-/// SQLite has room for 2,000 columns, of which some are the target's own.
-const MOST_COLUMNS: usize = 1_900;
-
 /// The column soft deletes add.
 pub const DELETED_AT: &str = "_deleted_at";
 
@@ -244,19 +241,19 @@ impl Plan {
     ///
     /// # Errors
     /// `SCHEMA`.
-    pub fn check_width(&self, policy: SchemaDrift) -> Result<()> {
-        let Replica { source, target, columns, takes_new_columns, .. } = &self.replica;
+    pub fn check_width(&self, policy: SchemaDrift, most: usize) -> Result<()> {
+        let Replica { source, target, columns, takes_new_columns, soft_delete, .. } = &self.replica;
         let follows = source.grows && *takes_new_columns && policy != SchemaDrift::Freeze;
         let width = if follows { source.columns.len() } else { columns.len() };
-        if width <= MOST_COLUMNS {
+        if width + usize::from(*soft_delete) <= most {
             return Ok(());
         }
         let whole = source.columns.iter().find(|column| column.on_request);
         let advice = whole.map_or_else(String::new, |column| {
             format!(", or whole rows in one column with columns: ['{}']", column.name)
         });
-        Err(Error::new(Kind::Schema, format!("Table '{target}' has more than {MOST_COLUMNS} columns"))
-            .because(format!("SQLite has no room for them; name those to copy with columns{advice}"))
+        Err(Error::new(Kind::Schema, format!("Table '{target}' has more than {most} columns"))
+            .because(format!("the target has no room for them; name those to copy with columns{advice}"))
             .in_table(target))
     }
 

@@ -152,7 +152,7 @@ impl Run<'_> {
             Some(state) => drift::compare(&mut plan, state, self.options.schema_drift)?,
             None => Drift::default(),
         };
-        plan.check_width(self.options.schema_drift)?;
+        plan.check_width(self.options.schema_drift, self.target.most_columns())?;
         let route = match &existing {
             Some(existing) if progress.state.is_none() => {
                 if existing.kind != "table" || existing.has_rows {

@@ -214,7 +214,7 @@ impl Run<'_> {
         let existing = self.target.existing(&table.target).await?.ok_or_else(|| gone(table))?;
         let mut plan = plan::plan(described, table.target.clone(), &table.wishes, self.options, Some(before))?;
         let drift = drift::compare(&mut plan, before, self.options.schema_drift)?;
-        plan.check_width(self.options.schema_drift)?;
+        plan.check_width(self.options.schema_drift, self.target.most_columns())?;
         if drift.rebuild || drift.refill || !drift.steps.is_empty() || !fits(&plan, before, &existing) {
             return Err(Error::new(Kind::Schema, format!("Table '{}' can't be verified yet", table.target)).because(
                 "its schema or its options changed since the last run, so the next one changes the table: sync it first",

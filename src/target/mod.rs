@@ -1,7 +1,10 @@
 //! Where rows go: the contract every target keeps.
 
+mod sql;
 pub mod sqlite;
+pub mod starbasedb;
 pub mod state;
+mod swap;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,7 +139,11 @@ pub struct Existing {
 }
 
 /// Keeps others out of the target while it lives.
-pub trait TargetLock: Send + Sync {}
+#[async_trait]
+pub trait TargetLock: Send + Sync {
+    /// Lets others in, and returns when they can come.
+    async fn release(self: Box<Self>);
+}
 
 /// Where rows go.
 ///
@@ -154,6 +161,9 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// `TARGET_BUSY` when the time is over; `TARGET_WRITE` when the target can't be opened at all.
     async fn lock(&self, wait: Duration) -> Result<Box<dyn TargetLock>>;
+
+    /// The most columns that a table may have here.
+    fn most_columns(&self) -> usize;
 
     /// What earlier runs left; creates nothing. Empty when the target isn't there yet.
     async fn load(&self) -> Result<State>;

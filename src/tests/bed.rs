@@ -8,6 +8,8 @@ use url::Url;
 
 use crate::mapping::time::instant_text;
 
+use super::deployed::Deployed;
+
 /// A value as tests write it and compare it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Datum {
@@ -88,6 +90,11 @@ pub type Row = BTreeMap<&'static str, Datum>;
 pub trait Bed: Send + Sync {
     /// The option `source` that reaches it.
     fn source(&self) -> Value;
+
+    /// The StarbaseDB that rows go to; `None` for a file.
+    fn deployed(&self) -> Option<&Deployed> {
+        None
+    }
 
     /// What the key column `id` of a table is called in the replica.
     fn id(&self) -> &'static str {

@@ -77,6 +77,8 @@ suite!(sqlite, crate::tests::sqlite_bed::file_beds);
 suite!(turso, crate::tests::sqlite_bed::turso_beds);
 suite!(d1, crate::tests::sqlite_bed::d1_beds);
 suite!(starbasedb, crate::tests::sqlite_bed::starbasedb_beds);
+suite!(postgres_deployed, crate::tests::postgres_bed::deployed_beds);
+suite!(sqlite_deployed, crate::tests::sqlite_bed::deployed_beds);
 
 async fn a_first_load_copies_every_cell(bed: Box<dyn Bed>) {
     let shape = Shape::usual("users");
@@ -602,7 +604,7 @@ async fn a_second_handle_sees_the_same_status(bed: Box<dyn Bed>) {
     let world = World::new(bed, json!({}));
     let empty = world.status().await;
     assert_eq!((empty.last_sync_time, empty.table_map.len()), (None, 0));
-    assert!(!world.path().exists(), "a status makes no file");
+    assert!(world.is_untouched(), "a status makes nothing");
     world.run().await;
     let other = world.second();
     assert_eq!(other.status().await.unwrap(), world.status().await);
@@ -676,7 +678,7 @@ async fn a_dry_run_writes_nothing(bed: Box<dyn Bed>) {
     );
     assert_eq!(users.track_columns, ["updated_at"]);
     assert!(users.ddl[0].starts_with("CREATE TABLE \"users\""), "{users:?}");
-    assert!(!world.path().exists());
+    assert!(world.is_untouched(), "a dry run makes nothing");
     world.run().await;
     assert!(world.sync.plan(None).await.unwrap().tables["users"].ddl.is_empty());
     world.end().await;

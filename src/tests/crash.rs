@@ -97,7 +97,9 @@ fn time_victim(options: &Value) -> Duration {
 }
 
 fn options_of(world: &World, batch_size: usize) -> Value {
-    json!({ "source": world.bed.source(), "database": world.path(), "batch_size": batch_size })
+    let mut options = world.options();
+    options["batch_size"] = json!(batch_size);
+    options
 }
 
 /// Kills a process after `wait` and checks that what it left agrees with itself. Says whether the kill hit it alive.
@@ -118,7 +120,10 @@ fn kill_after(world: &World, options: &Value, wait: Duration) -> bool {
     alive
 }
 
-fn remove_target(world: &World) {
+async fn remove_target(world: &World) {
+    if let Some(deployed) = world.bed.deployed() {
+        return deployed.clear().await;
+    }
     for suffix in ["", "-wal", "-shm"] {
         let path = format!("{}{suffix}", world.path().display());
         match std::fs::remove_file(&path) {
@@ -140,7 +145,7 @@ async fn first_load_survives(bed: Box<dyn Bed>) {
     let whole = time_victim(&options);
     let mut hits = 0;
     for point in 0..points {
-        remove_target(&world);
+        remove_target(&world).await;
         hits += u32::from(kill_after(&world, &options, whole * point / points));
         world
             .bed
@@ -219,3 +224,4 @@ crash!(sqlite, crate::tests::sqlite_bed::file_beds);
 crash!(turso, crate::tests::sqlite_bed::turso_beds);
 crash!(d1, crate::tests::sqlite_bed::d1_beds);
 crash!(starbasedb, crate::tests::sqlite_bed::starbasedb_beds);
+crash!(deployed, crate::tests::sqlite_bed::deployed_beds);

@@ -10,7 +10,7 @@ use super::world::{World, cell, some};
 use crate::event::{Event, Failure};
 
 fn world(place: Place, options: Json) -> World {
-    World::new(Box::new(SqliteBed { place }), options)
+    World::new(Box::new(SqliteBed { place, deployed: None }), options)
 }
 
 /// A clear error: of a kind that says whose fault it is, on one line, and short enough to be read.

@@ -6,6 +6,7 @@ mod config;
 mod contract;
 mod behind;
 mod crash;
+mod deployed;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use crate::mapping::time::instant_text;
 
 use super::bed::{Bed, Datum, Holds, Open, Row, Shape};
+use super::deployed::Deployed;
 use super::support::{self, TestDatabase};
 
 struct PostgresBed {
@@ -15,6 +16,7 @@ struct PostgresBed {
     pool: PgPool,
     /// The same database as the source is told of it.
     source: String,
+    deployed: Option<Deployed>,
 }
 
 /// The variable that names a pooler in front of the first server.
@@ -50,8 +52,19 @@ async fn make(databases: Vec<TestDatabase>) -> Vec<Box<dyn Bed>> {
 }
 
 async fn bed(database: TestDatabase, source: String) -> Box<dyn Bed> {
+    Box::new(filled(database, source, None).await)
+}
+
+async fn filled(database: TestDatabase, source: String, deployed: Option<Deployed>) -> PostgresBed {
     let pool = PgPoolOptions::new().max_connections(4).connect(&database.url).await.unwrap();
-    Box::new(PostgresBed { database, pool, source })
+    PostgresBed { database, pool, source, deployed }
+}
+
+/// An empty database of the first server, whose rows go to a StarbaseDB.
+pub async fn deployed_beds() -> Vec<Box<dyn Bed>> {
+    let database = support::databases().await.remove(0);
+    let source = database.url.clone();
+    vec![Box::new(filled(database, source, Some(Deployed::new().await)).await)]
 }
 
 fn literal(datum: &Datum) -> String {
@@ -96,6 +109,10 @@ fn kind(holds: Holds) -> &'static str {
 impl Bed for PostgresBed {
     fn source(&self) -> Value {
         json!({ "type": "postgresql", "url": self.source })
+    }
+
+    fn deployed(&self) -> Option<&Deployed> {
+        self.deployed.as_ref()
     }
 
     async fn create(&self, shape: &Shape) {

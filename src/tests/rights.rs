@@ -213,7 +213,7 @@ async fn turso() {
         let answer = ask(read, sql.clone()).await;
         assert_ne!(answer["results"][0]["type"], "ok", "{sql}: {answer}");
     }
-    let mut world = World::new(Box::new(SqliteBed { place: Place::file() }), json!({}));
+    let mut world = World::new(Box::new(SqliteBed { place: Place::file(), deployed: None }), json!({}));
     let source = json!({ "type": "turso", "uri": bare(&guarded).as_str(), "token": read });
     world.restart(json!({ "source": source, "tables": [table], "deletes": "hard" })).await;
     assert_eq!(world.run().await.rows_inserted, 2);
@@ -234,7 +234,7 @@ async fn turso() {
 
 /// Where no right can be tried that only lets one read: all that is said are questions.
 async fn only_asks(place: Place, token: Option<&str>) {
-    let bed = SqliteBed { place };
+    let bed = SqliteBed { place, deployed: None };
     fill(&bed, "users").await;
     let (upstream, _) = bed.through(0);
     let front = Front::start(upstream, Upgrade::AtOnce, None).await;
@@ -270,7 +270,7 @@ async fn a_file_is_left_as_it_was() {
         let place = Place::file();
         place.execute(&format!("PRAGMA journal_mode = {mode}")).await;
         let path = place.source()["path"].as_str().unwrap().to_owned();
-        let bed = SqliteBed { place };
+        let bed = SqliteBed { place, deployed: None };
         fill(&bed, "users").await;
         let before = std::fs::read(&path).unwrap();
         let world = World::new(Box::new(bed), json!({ "deletes": "hard" }));

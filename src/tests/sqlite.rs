@@ -20,7 +20,7 @@ async fn places() -> [Place; 4] {
 }
 
 fn world(place: Place, options: Json) -> World {
-    World::new(Box::new(SqliteBed { place }), options)
+    World::new(Box::new(SqliteBed { place, deployed: None }), options)
 }
 
 /// Every cell of a table as it is stored, in the order of the first column.

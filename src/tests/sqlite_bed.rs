@@ -11,6 +11,7 @@ use url::Url;
 use crate::mapping::time::instant_text;
 
 use super::bed::{Bed, Datum, Holds, Open, Row, Shape};
+use super::deployed::Deployed;
 
 /// The variables that name the servers: URLs, separated by whitespace.
 pub const TURSO: &str = "DATA_SYNC_TEST_TURSO";
@@ -216,12 +217,18 @@ impl Place {
         assert_eq!(status, 200, "{answer}");
     }
 
+    /// The file that a Durable Object keeps its rows in.
+    pub async fn file_below(&self) -> PathBuf {
+        let answer = sent(client().get(self.control("/file"))).await.1;
+        PathBuf::from(answer["path"].as_str().unwrap_or_else(|| panic!("{answer}")))
+    }
+
     /// What the server counted since the database is there: requests, refused ones, bytes, rows.
     pub async fn counted(&self) -> Value {
         sent(client().get(self.control("/requests"))).await.1
     }
 
-    async fn drop_all(self) {
+    pub async fn drop_all(self) {
         let gone = match &self {
             Self::File { .. } => return,
             Self::Turso { admin, name, .. } => admin.join(&format!("v1/namespaces/{name}")).unwrap(),
@@ -247,10 +254,17 @@ impl JsonText for reqwest::RequestBuilder {
 pub struct SqliteBed {
     /// The database.
     pub place: Place,
+    /// Where its rows go, when it is no file.
+    pub deployed: Option<Deployed>,
 }
 
 fn bed(place: Place) -> Vec<Box<dyn Bed>> {
-    vec![Box::new(SqliteBed { place })]
+    vec![Box::new(SqliteBed { place, deployed: None })]
+}
+
+/// An empty file whose rows go to a StarbaseDB.
+pub async fn deployed_beds() -> Vec<Box<dyn Bed>> {
+    vec![Box::new(SqliteBed { place: Place::file(), deployed: Some(Deployed::new().await) })]
 }
 
 /// An empty file.
@@ -325,6 +339,10 @@ fn kind(holds: Holds) -> &'static str {
 impl Bed for SqliteBed {
     fn source(&self) -> Value {
         self.place.source()
+    }
+
+    fn deployed(&self) -> Option<&Deployed> {
+        self.deployed.as_ref()
     }
 
     fn always_keyed(&self) -> bool {

@@ -64,7 +64,11 @@ impl World {
     }
 
     fn completed(bed: &dyn Bed, path: &std::path::Path, options: &Value) -> Value {
-        let mut all = json!({ "source": bed.source(), "database": path, "retry": { "base_ms": 10, "max_ms": 50 } });
+        let mut all = json!({ "source": bed.source(), "retry": { "base_ms": 10, "max_ms": 50 } });
+        match bed.deployed() {
+            Some(deployed) => all["target"] = deployed.target(),
+            None => all["database"] = json!(path),
+        }
         all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
         all
     }
@@ -88,7 +92,9 @@ impl World {
 
     /// The target file.
     pub fn path(&self) -> PathBuf {
-        self.directory.path().join("replica.sqlite")
+        self.bed
+            .deployed()
+            .map_or_else(|| self.directory.path().join("replica.sqlite"), |deployed| deployed.file.clone())
     }
 
     /// Runs; panics on failure.
@@ -137,6 +143,12 @@ impl World {
         self.recorder.events.lock().unwrap().clone()
     }
 
+    /// Whether nothing of ours is in the target yet.
+    pub fn is_untouched(&self) -> bool {
+        let ours = "SELECT 1 FROM sqlite_schema WHERE name LIKE 'tmp_data_sync_%'";
+        !self.path().exists() || (self.bed.deployed().is_some() && self.query(ours).is_empty())
+    }
+
     /// Asks the target file.
     pub fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         query(&self.path(), sql)
@@ -183,6 +195,10 @@ impl World {
         self.sync.stop().await;
         let integrity = query(&self.path(), "PRAGMA integrity_check");
         assert_eq!(integrity, [[Some("ok".to_owned())]]);
+        if let Some(deployed) = self.bed.deployed() {
+            deployed.assert_left_alone();
+            deployed.clear().await;
+        }
         self.bed.drop_all().await;
     }
 }

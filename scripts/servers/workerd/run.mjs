@@ -4,7 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, createServer, request as send } from 'node:http';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -113,9 +113,17 @@ async function controlled(method, id, what, body) {
     return [200, {}];
   }
   if (method === 'GET' && what === 'requests') return [200, database.control.counts];
+  if (method === 'GET' && what === 'file' && kind === 'starbasedb') return [200, { path: await fileOf(id) }];
   if (method !== 'PUT' || (what !== 'faults' && what !== 'limit')) return [404, { error: 'no such control' }];
   database.control[what] = JSON.parse(body.toString());
   return [200, {}];
+}
+
+/** The file of an instance, made if it isn't there. */
+async function fileOf(instance) {
+  const name = `${(await ask('GET', `/${instance}/`)).body}.sqlite`;
+  const found = readdirSync(options.durableObjectsPersist, { recursive: true }).find((path) => path.endsWith(name));
+  return join(options.durableObjectsPersist, found);
 }
 
 /** Drops everything in a D1 database and puts it back to the unused ones. */

@@ -61,6 +61,10 @@ export default {
     const url = new URL(request.url);
     const [, instance, path] = /^\/([^/]+)(\/.*)$/.exec(url.pathname) ?? [];
     const stub = env.INSTANCES.get(env.INSTANCES.idFromName(instance ?? ''));
+    if (request.method === 'GET' && path === '/') {
+      await stub.query({ sql: 'SELECT 1' });
+      return new Response(stub.id.toString());
+    }
     if (request.method === 'DELETE' && path === '/') {
       await stub.clear();
       return new Response(null, { status: 204 });

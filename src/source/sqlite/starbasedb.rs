@@ -25,16 +25,21 @@ pub struct StarbasedbLink {
 impl StarbasedbLink {
     /// To the instance at `uri`, which is asked when it is needed.
     pub fn new(uri: &str, token: &Secret, limits: Limits) -> Result<Self> {
-        let unusable = || Error::new(Kind::Config, "source.uri can't be used: it has no host");
-        let mut url = Url::parse(uri).map_err(|_| unusable())?;
-        url.path_segments_mut().map_err(|()| unusable())?.pop_if_empty().extend(["query", "raw"]);
-        let headers = [
-            (AUTHORIZATION, secret(&format!("Bearer {}", token.0), "source.token")?),
-            // Its own rows, not those of a database that it is itself configured to pass questions on to.
-            (HeaderName::from_static("x-starbase-source"), HeaderValue::from_static("internal")),
-        ];
-        Ok(Self { endpoint: Endpoint::new(url, headers, limits)? })
+        Ok(Self { endpoint: endpoint(uri, token, limits, ["source.uri", "source.token"])? })
     }
+}
+
+/// The StarbaseDB at `uri`; `options` are what the address and the token are called.
+pub fn endpoint(uri: &str, token: &Secret, limits: Limits, options: [&str; 2]) -> Result<Endpoint> {
+    let unusable = || Error::new(Kind::Config, format!("{} can't be used: it has no host", options[0]));
+    let mut url = Url::parse(uri).map_err(|_| unusable())?;
+    url.path_segments_mut().map_err(|()| unusable())?.pop_if_empty().extend(["query", "raw"]);
+    let headers = [
+        (AUTHORIZATION, secret(&format!("Bearer {}", token.0), options[1])?),
+        // Its own rows, not those of a database that it is itself configured to pass questions on to.
+        (HeaderName::from_static("x-starbase-source"), HeaderValue::from_static("internal")),
+    ];
+    Endpoint::new(url, headers, limits)
 }
 
 #[derive(Deserialize)]
@@ -53,9 +58,14 @@ struct Table<'a> {
 
 /// Adds the rows of an answer to `rows`.
 pub fn read(answer: &Answer, peer: &Peer, rows: &mut Batch) -> Result<(), Fault> {
+    rows::read::<value::Tagged>(raw_rows(answer, peer)?, rows, "StarbaseDB")
+}
+
+/// The rows of an answer as they came.
+pub fn raw_rows<'a>(answer: &'a Answer, peer: &Peer) -> Result<&'a RawValue, Fault> {
     let said = serde_json::from_slice::<Said<'_>>(&answer.body).ok();
     if let (200, Some(Said { result: Some(table), .. })) = (answer.status, &said) {
-        return rows::read::<value::Tagged>(table.rows, rows, "StarbaseDB");
+        return Ok(table.rows);
     }
     let told = said.and_then(|said| said.error).unwrap_or_default();
     let refused = matches!(answer.status, 401 | 403) || told.contains("Unauthorized");

@@ -4,10 +4,10 @@
 //! suspects, which is looked at once more. All of that is in this connection's temporary tables, on disk.
 
 use super::database::Database;
-use super::ddl::{self, join, quote};
+use super::ddl::{self, in_lane, join, quote};
 use super::failure::Failure;
 use super::feed;
-use super::stage::{EXTRA, STAGE, in_lane, keys_of, staged, staged_key};
+use super::stage::{EXTRA, STAGE, keys_of, staged, staged_key};
 use crate::batch::{Batch, Key};
 use crate::error::Result;
 use crate::mapping::SqliteType;
@@ -107,7 +107,7 @@ impl Database {
             join(0..replica.key.len(), " AND ", |index| format!("s.{0} = u.{0}", staged(index))),
             quote(&replica.target),
             in_target(replica),
-            in_lane(replica, Lane::All),
+            in_lane(replica, Lane::All, "t."),
             code(Finding::Extra)
         );
         self.conn.execute_batch(&sql).map_err(|error| Failure::from(error).within(checking(replica)))
@@ -129,7 +129,7 @@ impl Database {
                     code(Finding::Missing),
                     quote(&replica.target),
                     in_target(replica),
-                    in_lane(replica, Lane::WithoutTrack)
+                    in_lane(replica, Lane::WithoutTrack, "t.")
                 );
                 (findings, condition)
             }
@@ -244,7 +244,7 @@ fn compare_rows(replica: &Replica) -> String {
         code(Finding::Different),
         feed::NAME,
         quote(&replica.target),
-        in_lane(replica, Lane::All)
+        in_lane(replica, Lane::All, "t.")
     )
 }
 

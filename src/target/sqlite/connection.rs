@@ -45,13 +45,27 @@ pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     path.exists().then_some((0, 0))
 }
 
-/// Opens the database at `path` for writing.
-pub(super) fn open(path: &Path) -> Result<Connection> {
+/// Whether `path` stands for a temporary file without a name, which SQLite makes for whoever opens nothing.
+pub(super) fn is_nameless(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+/// The file at `path`, made where it is missing.
+fn made(path: &Path) -> Result<PathBuf> {
+    if is_nameless(path) {
+        return Ok(PathBuf::new());
+    }
     let file = resolve(path)?;
     if file.is_dir() {
         return Err(cannot_open(path).because("it is a directory: name a file"));
     }
     create(&file);
+    Ok(file)
+}
+
+/// Opens the database at `path` for writing.
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let file = made(path)?;
     let settings = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = FILE; PRAGMA temp.cache_size = -16384;
         PRAGMA journal_size_limit = 67108864; PRAGMA schema_version;";
     let conn = Connection::open_with_flags(

@@ -41,7 +41,9 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let conn = connection::open(path)?;
-        let mut log = connection::resolve(path)?.into_os_string();
+        // A file without a name has none beside it.
+        let mut log =
+            if connection::is_nameless(path) { path.to_owned() } else { connection::resolve(path)? }.into_os_string();
         log.push("-wal");
         let feed = Feed::new(&conn).map_err(|error| connection::opening(path, error))?;
         Ok(Self {
@@ -145,6 +147,17 @@ impl Database {
         let rows = if anew { Rows::Exactly(ddl::rows(&tx, &replica.target)?) } else { Rows::Change(0) };
         state::put(&tx, state, rows, None)?;
         Ok(tx.commit()?)
+    }
+
+    pub(super) fn begin_copy(&mut self, replica: &Replica) -> Result<()> {
+        self.statement = None;
+        let table = ddl::quote(&replica.target);
+        let mut run = || {
+            self.ready()?;
+            let create = ddl::create(replica, &replica.target);
+            Ok(self.conn.execute_batch(&format!("DROP TABLE IF EXISTS main.{table}; {create}"))?)
+        };
+        run().map_err(|failure: Failure| failure.within(format!("Failed to keep rows of table '{}'", replica.target)))
     }
 
     pub(super) fn save(&mut self, replica: &Replica, state: &TableState) -> Result<TableState> {

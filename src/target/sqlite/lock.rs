@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use super::connection::{cannot_open, resolve};
@@ -19,7 +20,10 @@ const POLL: Duration = Duration::from_millis(30);
 /// two files of one name.
 pub(super) struct FileLock(#[expect(dead_code, reason = "held for its lock")] File);
 
-impl TargetLock for FileLock {}
+#[async_trait]
+impl TargetLock for FileLock {
+    async fn release(self: Box<Self>) {}
+}
 
 fn lock_path(target: &Path) -> Result<PathBuf> {
     let mut name = resolve(target)?.into_os_string();

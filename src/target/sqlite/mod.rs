@@ -44,6 +44,38 @@ impl SqliteTarget {
         Self { worker: Worker::new(path) }
     }
 
+    /// A place for keys and rows to be compared with: a temporary file without a name, which ends with this.
+    pub(in crate::target) fn scratch() -> Self {
+        Self::new(PathBuf::new())
+    }
+
+    /// Makes an empty table as `replica` has it, in the place of one that is there.
+    pub(in crate::target) async fn begin_copy(&self, replica: &Arc<Replica>) -> Result<()> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.begin_copy(&replica)).await
+    }
+
+    /// Stages the keys of whole rows.
+    pub(in crate::target) async fn stage_rows(
+        &self,
+        replica: &Arc<Replica>,
+        mut batches: Vec<Batch>,
+    ) -> Result<Vec<Batch>> {
+        let replica = Arc::clone(replica);
+        self.worker.call(move |writer| writer.database()?.stage_rows(&replica, &mut batches).map(|()| batches)).await
+    }
+
+    /// Up to `limit` keys, after `after`, of those that the stage lacks.
+    pub(in crate::target) async fn unstaged(
+        &self,
+        replica: &Arc<Replica>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>> {
+        let (replica, after) = (Arc::clone(replica), after.cloned());
+        self.worker.call(move |writer| writer.database()?.unstaged_keys(&replica, after.as_ref(), limit)).await
+    }
+
     /// Makes the file's disk full at so many pages.
     #[cfg(test)]
     pub(crate) async fn limit_pages(&self, pages: u32) {
@@ -89,6 +121,11 @@ impl Target for SqliteTarget {
             })
             .await?;
         Ok(Box::new(lock))
+    }
+
+    fn most_columns(&self) -> usize {
+        // SQLite has room for 2,000, of which some are the target's own.
+        1_900
     }
 
     async fn load(&self) -> Result<State> {

@@ -6,7 +6,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef as Sql};
 use rusqlite::{Connection, ToSql, TransactionBehavior};
 
 use super::database::{Database, misplaced};
-use super::ddl::{self, DELETED_AT, join, quote};
+use super::ddl::{self, in_lane, join, quote};
 use super::failure::Failure;
 use super::{feed, state};
 use crate::batch::{Batch, Key, Value};
@@ -34,18 +34,6 @@ fn same_key(replica: &Replica) -> String {
     join(ddl::key(replica).enumerate(), " AND ", |(index, name)| format!("t.{} = s.{}", quote(name), staged(index)))
 }
 
-/// The condition that row `t` of the target is in `lane`.
-pub(super) fn in_lane(replica: &Replica, lane: Lane) -> String {
-    let mut terms = Vec::new();
-    if lane == Lane::WithoutTrack {
-        terms.push(ddl::lacks_track(replica, "t.").unwrap_or_else(|| "0".to_owned()));
-    }
-    if replica.soft_delete {
-        terms.push(format!("t.{} IS NULL", quote(DELETED_AT)));
-    }
-    if terms.is_empty() { "1".to_owned() } else { terms.join(" AND ") }
-}
-
 /// The condition that row `t` of the target was not staged.
 fn unstaged(replica: &Replica) -> String {
     format!("NOT EXISTS (SELECT 1 FROM {STAGE} AS s WHERE {})", same_key(replica))
@@ -54,7 +42,7 @@ fn unstaged(replica: &Replica) -> String {
 /// Lists the keys of the target's lane that were not staged, and counts them.
 fn find_extra(conn: &Connection, replica: &Replica, lane: Lane) -> rusqlite::Result<u64> {
     let keys = ddl::names("t.", ddl::key(replica));
-    let (table, lane) = (quote(&replica.target), in_lane(replica, lane));
+    let (table, lane) = (quote(&replica.target), in_lane(replica, lane, "t."));
     conn.execute(&format!("DELETE FROM {EXTRA}"), [])?;
     let found = conn.execute(
         &format!("INSERT INTO {EXTRA} SELECT {keys} FROM main.{table} AS t WHERE {lane} AND {}", unstaged(replica)),
@@ -176,6 +164,36 @@ impl Database {
         run().map_err(|failure: Failure| failure.within(staging(replica)))
     }
 
+    pub(super) fn stage_rows(&mut self, replica: &Replica, batches: &mut Vec<Batch>) -> Result<()> {
+        let mut run = || {
+            self.expect_stage(replica)?;
+            let tx = self.conn.transaction()?;
+            self.feed.serve(batches, || add_rows(&tx, replica))?;
+            Ok(tx.commit()?)
+        };
+        run().map_err(|failure: Failure| failure.within(staging(replica)))
+    }
+
+    /// Up to `limit` keys of the list of those that were not staged.
+    pub(super) fn unstaged_keys(&mut self, replica: &Replica, after: Option<&Key>, limit: usize) -> Result<Vec<Key>> {
+        let mut run = || {
+            self.expect_stage(replica)?;
+            if !self.compared {
+                find_extra(&self.conn, replica, Lane::All)?;
+                self.compared = true;
+            }
+            let width = replica.key.len();
+            let keys = staged_key(replica, "");
+            let beyond = match after {
+                Some(_) => format!(" WHERE ({keys}) > ({})", join(1..=width, ", ", |index| format!("?{index}"))),
+                None => String::new(),
+            };
+            let sql = format!("SELECT {keys} FROM {EXTRA}{beyond} ORDER BY {keys} LIMIT {limit}");
+            Ok(keys_of(&self.conn, &sql, after, width)?)
+        };
+        run().map_err(|failure: Failure| failure.within(comparing(replica)))
+    }
+
     pub(super) fn compare(&mut self, replica: &Replica, lane: Lane) -> Result<KeyDifference> {
         let mut run = || {
             self.expect_stage(replica)?;
@@ -184,7 +202,7 @@ impl Database {
             let sql = format!(
                 "SELECT (SELECT count(*) FROM {STAGE}), count(*) FROM main.{} AS t WHERE {}",
                 quote(&replica.target),
-                in_lane(replica, lane)
+                in_lane(replica, lane, "t.")
             );
             Ok(self.conn.query_row(&sql, [], |row| {
                 Ok(KeyDifference { staged: ddl::unsigned(row.get(0)?), present: ddl::unsigned(row.get(1)?), extra })
@@ -218,7 +236,7 @@ impl Database {
             None => String::new(),
         };
         let staged_keys = staged_key(replica, "s.");
-        let lane_sql = in_lane(replica, lane);
+        let lane_sql = in_lane(replica, lane, "t.");
         let ahead = format!(
             "SELECT {staged_keys} FROM {STAGE} AS s WHERE {}(s.changed = 1 OR NOT EXISTS
                (SELECT 1 FROM main.{table} AS t WHERE {} AND {lane_sql}))",
@@ -261,12 +279,13 @@ impl Database {
             find_extra(&self.conn, replica, Lane::All)?;
         }
         let (keys, staged) = (ddl::names("t.", ddl::key(replica)), staged_key(replica, ""));
-        let rows = format!("WHERE ({keys}) IN (SELECT {staged} FROM {EXTRA}) AND {}", in_lane(replica, Lane::All));
+        let rows =
+            format!("WHERE ({keys}) IN (SELECT {staged} FROM {EXTRA}) AND {}", in_lane(replica, Lane::All, "t."));
         let sql = match removal {
             Removal::Delete => format!("DELETE FROM main.{table} AS t {rows}"),
             Removal::Mark => {
-                let mark = quote(DELETED_AT);
-                format!("UPDATE main.{table} AS t SET {mark} = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') {rows}")
+                let mark = quote(ddl::DELETED_AT);
+                format!("UPDATE main.{table} AS t SET {mark} = {} {rows}", ddl::NOW)
             }
         };
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;

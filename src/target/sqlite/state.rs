@@ -1,25 +1,11 @@
 //! The state's tables. Every function works inside the caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::ddl;
 use super::failure::Failure;
-use crate::error::{Error, Kind, Result};
+use crate::target::state::{self, CREATE, RESET, Record, VERSION};
 use crate::target::{State, TableState};
-
-/// The layout of the tables below; a later one is refused.
-const VERSION: u32 = 1;
-
-const CREATE: &str = "
-CREATE TABLE IF NOT EXISTS main.tmp_data_sync_meta (key TEXT PRIMARY KEY NOT NULL, value TEXT);
-CREATE TABLE IF NOT EXISTS main.tmp_data_sync_state (
-  source_table TEXT PRIMARY KEY NOT NULL, target_table TEXT NOT NULL, source_fingerprint TEXT NOT NULL,
-  mode TEXT NOT NULL, phase TEXT NOT NULL, signature TEXT NOT NULL, columns TEXT NOT NULL, key TEXT NOT NULL,
-  key_position TEXT, position TEXT, floor TEXT, snapshot TEXT,
-  record_count INTEGER NOT NULL, null_tracked INTEGER NOT NULL, last_sync_time TEXT, last_error TEXT
-);";
 
 /// How a table's count of rows goes on.
 #[derive(Debug, Clone, Copy)]
@@ -45,15 +31,7 @@ pub(super) fn create(conn: &Connection) -> Result<(), Failure> {
 
 /// Refuses tables that a later version made.
 pub(super) fn check_version(conn: &Connection) -> Result<(), Failure> {
-    let Some(found) = meta(conn, "schema_version")? else {
-        return Ok(());
-    };
-    if found.parse::<u32>().is_ok_and(|version| version <= VERSION) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::TargetWrite, "The target database was synced by a later version of this plugin")
-        .because(format!("its state has version {found}, this version knows {VERSION}: update the plugin"))
-        .into())
+    Ok(state::check_version(meta(conn, "schema_version")?.as_deref())?)
 }
 
 fn meta(conn: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
@@ -94,58 +72,30 @@ pub(super) fn load(conn: &Connection) -> Result<State, Failure> {
 }
 
 fn table(row: &Row<'_>) -> Result<TableState, Failure> {
-    let target: String = row.get("target_table")?;
-    let number = |column: &str| row.get(column).map(ddl::unsigned);
-    Ok(TableState {
-        source: row.get("source_table")?,
-        fingerprint: row.get("source_fingerprint")?,
-        mode: word(row, &target, "mode")?,
-        phase: word(row, &target, "phase")?,
+    let record = Record {
+        source_table: row.get("source_table")?,
+        target_table: row.get("target_table")?,
+        source_fingerprint: row.get("source_fingerprint")?,
+        mode: row.get("mode")?,
+        phase: row.get("phase")?,
         signature: row.get("signature")?,
-        columns: document(row, &target, "columns")?.ok_or_else(|| damaged(&target, "columns"))?,
-        key: document(row, &target, "key")?.ok_or_else(|| damaged(&target, "key"))?,
-        key_position: document(row, &target, "key_position")?,
-        position: document(row, &target, "position")?,
-        floor: document(row, &target, "floor")?,
+        columns: row.get("columns")?,
+        key: row.get("key")?,
+        key_position: row.get("key_position")?,
+        position: row.get("position")?,
+        floor: row.get("floor")?,
         snapshot: row.get("snapshot")?,
-        record_count: number("record_count")?,
-        null_tracked: number("null_tracked")?,
+        record_count: row.get("record_count")?,
+        null_tracked: row.get("null_tracked")?,
         last_sync_time: row.get("last_sync_time")?,
         last_error: row.get("last_error")?,
-        target,
-    })
-}
-
-/// What is wrong is not told: the parser would quote row values.
-fn damaged(table: &str, column: &str) -> Error {
-    Error::new(Kind::TargetWrite, format!("The state of table '{table}' can't be read")).because(format!(
-        "the column {column} of tmp_data_sync_state holds something unknown: start the table over with resetSyncState"
-    ))
-}
-
-fn word<T: DeserializeOwned>(row: &Row<'_>, table: &str, column: &str) -> Result<T, Failure> {
-    let text: String = row.get(column)?;
-    serde_json::from_value(serde_json::Value::String(text)).map_err(|_| damaged(table, column).into())
-}
-
-fn document<T: DeserializeOwned>(row: &Row<'_>, table: &str, column: &str) -> Result<Option<T>, Failure> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| damaged(table, column).into())
-}
-
-fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
-    serde_json::to_string(value)
-        .map_err(|_| Error::new(Kind::Internal, "A table's state can't be written as JSON").into())
-}
-
-/// The name that a unit variant is stored under.
-fn name<T: Serialize>(value: &T) -> Result<String, Failure> {
-    json(value).map(|text| text.trim_matches('"').to_owned())
+    };
+    Ok(record.state()?)
 }
 
 /// Stores `state`; `null_tracked` where it was counted anew.
 pub(super) fn put(conn: &Connection, state: &TableState, rows: Rows, null_tracked: Option<u64>) -> Result<(), Failure> {
-    let document = |value: Option<&_>| value.map(json).transpose();
+    let record = Record::of(state)?;
     let known = conn
         .prepare_cached("SELECT record_count FROM main.tmp_data_sync_state WHERE source_table = ?1")?
         .query_row([&state.source], |row| row.get::<_, i64>(0))
@@ -164,22 +114,22 @@ pub(super) fn put(conn: &Connection, state: &TableState, rows: Rows, null_tracke
            record_count = ?13, null_tracked = coalesce(?14, null_tracked), last_sync_time = ?15, last_error = ?16",
     )?
     .execute(params![
-        state.source,
-        state.target,
-        state.fingerprint,
-        name(&state.mode)?,
-        name(&state.phase)?,
-        state.signature,
-        json(&state.columns)?,
-        json(&state.key)?,
-        state.key_position.as_ref().map(json).transpose()?,
-        document(state.position.as_ref())?,
-        document(state.floor.as_ref())?,
-        state.snapshot,
+        record.source_table,
+        record.target_table,
+        record.source_fingerprint,
+        record.mode,
+        record.phase,
+        record.signature,
+        record.columns,
+        record.key,
+        record.key_position,
+        record.position,
+        record.floor,
+        record.snapshot,
         record_count,
         null_tracked.map(|count| i64::try_from(count).unwrap_or(i64::MAX)),
-        state.last_sync_time,
-        state.last_error,
+        record.last_sync_time,
+        record.last_error,
     ])?;
     Ok(())
 }
@@ -208,14 +158,7 @@ pub(super) fn put_error(conn: &Connection, source: &str, error: Option<&str>) ->
 
 /// Forgets the positions of one table or of all, and says whether there was anything of that name.
 pub(super) fn reset(conn: &Connection, table: Option<&str>) -> rusqlite::Result<bool> {
-    // A damaged description would keep even a table that starts over from being read.
-    let changed = conn.execute(
-        "UPDATE main.tmp_data_sync_state SET phase = 'reset', key_position = NULL, position = NULL, floor = NULL,
-           snapshot = NULL, last_error = NULL, columns = iif(json_valid(columns), columns, '[]'),
-           key = iif(json_valid(key), key, '[]')
-         WHERE ?1 IS NULL OR source_table = ?1 OR target_table = ?1",
-        [table],
-    )?;
+    let changed = conn.execute(RESET, [table])?;
     if table.is_none() {
         conn.execute("DELETE FROM main.tmp_data_sync_meta WHERE key IN ('fingerprint', 'last_sync_time')", [])?;
     }

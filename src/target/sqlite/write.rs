@@ -12,7 +12,6 @@ use super::state::{self, Rows};
 use super::{ddl, feed, stage};
 use crate::batch::Batch;
 use crate::error::Result;
-use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::target::{Changes, TableState, Write};
 
@@ -127,7 +126,7 @@ impl Database {
 
 fn sql(conn: &Connection, replica: &Replica, write: Write) -> rusqlite::Result<String> {
     let table = if write == Write::Aside { ddl::aside(replica) } else { replica.target.clone() };
-    let marks = ddl::has_marks(conn, replica, &table)?;
+    let marks = ddl::has_marks(replica, &ddl::shape(conn, &table)?);
     // A row that fails ends the transaction: SQLite need not remember what the statement did before it.
     let insert = format!(
         "INSERT OR FAIL INTO main.{} AS stored ({}) SELECT {} FROM {} WHERE true",
@@ -140,40 +139,8 @@ fn sql(conn: &Connection, replica: &Replica, write: Write) -> rusqlite::Result<S
         return Ok(insert);
     }
     let key = ddl::names("", ddl::key(replica));
-    Ok(match on_conflict(replica, marks).filter(|_| write != Write::InsertNew) {
+    Ok(match ddl::on_conflict(replica, marks, "stored.").filter(|_| write != Write::InsertNew) {
         Some(update) => format!("{insert} ON CONFLICT ({key}) DO UPDATE {update}"),
         None => format!("{insert} ON CONFLICT ({key}) DO NOTHING"),
     })
-}
-
-/// What happens to a row that is there; `None` when there is nothing about it that could change. With `marks` it loses
-/// its mark as deleted.
-fn on_conflict(replica: &Replica, marks: bool) -> Option<String> {
-    let mark = ddl::quote(ddl::DELETED_AT);
-    let rest: Vec<(&str, SqliteType)> = (0..replica.columns.len())
-        .filter(|column| !replica.key.contains(column))
-        .map(|column| (replica.columns[column].name.as_str(), replica.columns[column].sqlite))
-        .collect();
-    let mut sets: Vec<String> = rest.iter().map(|(name, _)| format!("{0} = excluded.{0}", ddl::quote(name))).collect();
-    let mut differs = Vec::new();
-    if !rest.is_empty() {
-        differs.push(differ(&rest, "stored.", "excluded."));
-    }
-    if marks {
-        sets.push(format!("{mark} = NULL"));
-        differs.push(format!("stored.{mark} IS NOT NULL"));
-    }
-    (!sets.is_empty()).then(|| format!("SET {} WHERE {}", sets.join(", "), differs.join(" OR ")))
-}
-
-/// The condition that two rows differ in any of `columns`. Compared as one row value: an `OR` of each would be deeper
-/// than SQLite takes in a wide table. In a column without affinity, 1 and 1.0 are different values that compare as equal.
-pub(super) fn differ(columns: &[(&str, SqliteType)], left: &str, right: &str) -> String {
-    let list = |prefix: &str| {
-        let values = columns.iter().map(|(name, _)| format!("{prefix}{}", ddl::quote(name)));
-        let classes = columns.iter().filter(|(_, sqlite)| *sqlite == SqliteType::Blob);
-        let classes = classes.map(|(name, _)| format!("typeof({prefix}{})", ddl::quote(name)));
-        values.chain(classes).collect::<Vec<_>>().join(", ")
-    };
-    format!("({}) IS NOT ({})", list(left), list(right))
 }

@@ -1,0 +1,204 @@
+//! The way to a deployed StarbaseDB: statements there, and what their failures mean.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Secret;
+use crate::error::{Error, Kind, Result};
+use crate::source::Limits;
+use crate::source::sqlite::http::Endpoint;
+use crate::source::sqlite::link::Fault;
+use crate::source::sqlite::starbasedb;
+
+/// The words for a StarbaseDB that can't be talked to.
+const CONNECT: &str = "Failed to connect to target StarbaseDB";
+
+/// How often a request is sent again whose answer did not come.
+const RESENDS: u32 = 3;
+
+/// The wait before the first of them; it doubles from there.
+const RESEND_AFTER: Duration = Duration::from_millis(200);
+
+/// What our own triggers say, see `lease`.
+pub(super) const LOST: &str = "data-sync: lease lost";
+pub(super) const DONE: &str = "data-sync: done before";
+
+/// Who writes, and how many changes were numbered. Each change carries both, so that one which comes late or twice is
+/// refused there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn {
+    /// The holder of the lease: a random name, in hexadecimal digits.
+    pub(super) owner: String,
+    /// The number of the last change.
+    pub(super) number: u64,
+}
+
+/// The way to one StarbaseDB.
+pub(super) struct Remote {
+    endpoint: Endpoint,
+    token: Secret,
+    turn: Mutex<Turn>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    sql: &'a str,
+    params: &'a [Option<&'a str>],
+}
+
+/// The rows of an answer.
+pub(super) type Rows = Vec<Vec<Value>>;
+
+impl Remote {
+    pub(super) fn new(url: &str, token: Secret, limits: Limits) -> Result<Self> {
+        let endpoint = starbasedb::endpoint(url, &token, limits, ["target.url", "target.token"])?;
+        Ok(Self { endpoint, token, turn: Mutex::default() })
+    }
+
+    /// Begins to number changes as `owner`, after `number`.
+    pub(super) fn take_turn(&self, owner: String, number: u64) {
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Turn { owner, number };
+    }
+
+    /// The number of the next change, and whose it is.
+    pub(super) fn next(&self) -> Turn {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        turn.number += 1;
+        turn.clone()
+    }
+
+    /// Runs the statements of `sql`; the parameters are the last one's, and so are the rows.
+    pub(super) async fn try_ask(&self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Fault> {
+        let body = serde_json::to_string(&Request { sql, params })
+            .map_err(|error| Fault::Refused(format!("a request can't be written as JSON: {error}")))?;
+        let answer = self.endpoint.post(body).await?;
+        let rows = starbasedb::raw_rows(&answer, &self.endpoint.peer)?;
+        serde_json::from_str(rows.get()).map_err(|_| Fault::Cut(format!("{} answered no rows", self.endpoint.peer)))
+    }
+
+    /// Runs a statement that may run twice.
+    pub(super) async fn ask(&self, sql: &str, params: &[Option<&str>], context: &str) -> Result<Rows> {
+        let mut resends = Resends::default();
+        loop {
+            match self.try_ask(sql, params).await {
+                Ok(rows) => return Ok(rows),
+                Err(fault) if resends.wait_after(&fault).await => {}
+                Err(fault) => return Err(self.told(fault, context)),
+            }
+        }
+    }
+
+    /// The same as our turn, so that it is refused when somebody else's has come. Only for statements that do no harm when
+    /// they run twice.
+    pub(super) async fn change(&self, sql: &str, params: &[Option<&str>], context: &str) -> Result<Rows> {
+        let mut resends = Resends::default();
+        loop {
+            // A new number each time: what comes late of an earlier one is refused.
+            let turn = self.next();
+            match self.try_ask(&format!("{};{sql}", super::lease::guard(&turn)), params).await {
+                Ok(rows) => return Ok(rows),
+                Err(fault) if resends.wait_after(&fault).await => {}
+                Err(fault) => return Err(self.told(fault, context)),
+            }
+        }
+    }
+
+    /// The fault as users are told; `context` says what was tried.
+    pub(super) fn told(&self, fault: Fault, context: &str) -> Error {
+        let failed = || Error::new(Kind::TargetWrite, context);
+        match fault.discreet(&self.token.0) {
+            Fault::Denied(cause) => Error::new(Kind::Auth, CONNECT).because(cause),
+            Fault::Unreachable { cause, passes } => Error::new(Kind::Connect, CONNECT).because(cause).transient(passes),
+            Fault::Silent(limit) => failed()
+                .because(format!("no answer for {} s; the option query_timeout sets this limit", limit.as_secs_f64()))
+                .transient(true),
+            Fault::Limited { wait, cause } => {
+                Error::new(Kind::RateLimited, "The target StarbaseDB limits how often it is asked")
+                    .because(cause)
+                    .after(wait)
+            }
+            Fault::Busy(cause) if cause.contains("SQLITE_BUSY") || cause.contains("SQLITE_LOCKED") => {
+                Error::new(Kind::TargetBusy, context).because(cause)
+            }
+            Fault::Cut(cause) | Fault::Busy(cause) | Fault::TooLarge(cause) => failed().because(cause).transient(true),
+            Fault::Refused(words) => refused(&words, context),
+        }
+    }
+
+    /// The same for a change of a table's shape, where a statement that can't be accepted is a matter of the schema.
+    pub(super) fn told_schema(&self, fault: Fault, context: &str) -> Error {
+        match fault {
+            Fault::Refused(words) if is_unfit(&words) => Error::new(Kind::Schema, context).because(words),
+            fault => self.told(fault, context),
+        }
+    }
+
+    /// A failure of a read through the source that reads StarbaseDB, in the words of a target.
+    pub(super) fn of_target(error: &Error, context: &str) -> Error {
+        let told = match error.kind() {
+            Kind::Connect => Error::new(Kind::Connect, CONNECT),
+            Kind::Auth => Error::new(Kind::Auth, CONNECT),
+            Kind::RateLimited => Error::new(Kind::RateLimited, "The target StarbaseDB limits how often it is asked"),
+            _ => Error::new(Kind::TargetWrite, context),
+        };
+        let told = told.transient(error.is_transient());
+        let told = if let Some(wait) = error.wait() { told.after(wait) } else { told };
+        if let Some(cause) = error.cause() { told.because(cause) } else { told }
+    }
+}
+
+/// Whether a refused statement is one that can't be accepted as such.
+pub(super) fn is_unfit(words: &str) -> bool {
+    words.contains("SQLITE_ERROR") && !words.contains(LOST)
+}
+
+fn refused(words: &str, context: &str) -> Error {
+    if words.contains(LOST) {
+        return Error::new(Kind::TargetBusy, "Another sync has taken over this StarbaseDB")
+            .because(
+                "this one was not heard of for too long; what it wrote is whole, and the next run goes on from there",
+            )
+            .transient(false);
+    }
+    let failed = Error::new(Kind::TargetWrite, context);
+    // A trigger words its own message, which may quote the row.
+    if words.contains("SQLITE_CONSTRAINT_TRIGGER") {
+        return failed.because("a trigger on the table refused a row");
+    }
+    // Somebody dropped what this run made for itself; the next try makes it anew.
+    failed.because(words).transient(words.contains("no such table: tmp_data_sync_"))
+}
+
+/// Sends again what got no answer, a few times.
+#[derive(Default)]
+pub(super) struct Resends(u32);
+
+impl Resends {
+    /// Waits, and says whether to send again.
+    pub(super) async fn wait_after(&mut self, fault: &Fault) -> bool {
+        if !fault.shrinks() || self.0 >= RESENDS {
+            return false;
+        }
+        tokio::time::sleep(RESEND_AFTER * 2_u32.pow(self.0)).await;
+        self.0 += 1;
+        true
+    }
+}
+
+/// The numbers in a JSON array that is the one cell of an answer's one row.
+pub(super) fn numbers<const N: usize>(rows: &Rows) -> Option<[u64; N]> {
+    let text = rows.first()?.first()?.as_str()?;
+    let numbers: Vec<i64> = serde_json::from_str(text).ok()?;
+    let numbers: Vec<u64> = numbers.into_iter().map(crate::target::state::unsigned).collect();
+    numbers.try_into().ok()
+}
+
+/// The error for an answer that says something else than what was asked.
+pub(super) fn strange(context: &str) -> Error {
+    Error::new(Kind::TargetWrite, context)
+        .because("StarbaseDB answered something else than what was asked")
+        .transient(true)
+}
