@@ -408,3 +408,5 @@ histories!(sqlite, crate::tests::sqlite_bed::file_beds);
 histories!(turso, crate::tests::sqlite_bed::turso_beds);
 histories!(d1, crate::tests::sqlite_bed::d1_beds);
 histories!(starbasedb, crate::tests::sqlite_bed::starbasedb_beds);
+histories!(postgres_deployed, crate::tests::postgres_bed::deployed_beds);
+histories!(sqlite_deployed, crate::tests::sqlite_bed::deployed_beds);

@@ -1,4 +1,4 @@
-//! The SQLite target, against files of its own; no server is needed.
+//! The targets by themselves: a SQLite file, and a StarbaseDB in workerd.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -9,40 +9,91 @@ use rusqlite::{Connection, types::Value as Sql};
 use tempfile::TempDir;
 
 use crate::batch::{Batch, Position, Value};
+use crate::config::Secret;
 use crate::error::Kind;
 use crate::event::Mode;
 use crate::mapping::SqliteType;
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::{Column, Relation, SourceType, Table, TableName};
 use crate::target::sqlite::SqliteTarget;
+use crate::target::starbasedb::StarbasedbTarget;
 use crate::target::{
-    Changes, Ddl, KeyDifference, Lane, Removal, State, StoredColumn, TablePhase, TableState, Target, Write,
+    Changes, Ddl, KeyDifference, Lane, Removal, State, StoredColumn, TablePhase, TableState, Target, TargetLock, Write,
 };
 
+use super::deployed::Deployed;
+use super::support::LIMITS;
 use SqliteType::{Blob, Integer, Real, Text};
+
+/// Runs each function against each kind of target.
+macro_rules! targets {
+    ($($name:ident),+ $(,)?) => {
+        mod file {
+            $(#[tokio::test] async fn $name() { super::$name(super::On::File).await; })+
+        }
+        mod deployed {
+            $(#[tokio::test] async fn $name() { super::$name(super::On::Deployed).await; })+
+        }
+    };
+}
+
+targets!(
+    upserts_count_what_really_changed,
+    a_users_triggers_do_not_blur_the_counts,
+    every_cell_comes_back_as_it_was,
+    a_failing_row_leaves_neither_rows_nor_state,
+    the_state_comes_back_as_it_was,
+    a_damaged_state_says_what_to_do_and_quotes_nothing,
+    soft_deleted_rows_come_back,
+    composite_keys_are_compared_and_removed,
+    the_lane_without_track_has_rows_of_its_own,
+    steps_change_the_table_and_are_shown_before,
+    a_table_without_a_key_is_swapped_and_its_differences_counted,
+    a_rebuilt_table_keeps_what_it_must,
+);
+
+/// The kinds of target.
+#[derive(Clone, Copy, PartialEq)]
+enum On {
+    /// A SQLite file.
+    File,
+    /// A StarbaseDB in workerd.
+    Deployed,
+}
 
 struct Fixture {
     dir: TempDir,
-    target: SqliteTarget,
+    path: PathBuf,
+    target: Box<dyn Target>,
+    /// A deployed target takes changes only from whoever holds it.
+    _lock: Option<Box<dyn TargetLock>>,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    async fn new(on: On) -> Self {
         let dir = TempDir::new().unwrap();
-        let target = SqliteTarget::new(dir.path().join("t.sqlite"));
-        Self { dir, target }
+        if on == On::File {
+            let path = dir.path().join("t.sqlite");
+            return Self { dir, target: Box::new(SqliteTarget::new(path.clone())), path, _lock: None };
+        }
+        let Deployed { file, place } = Deployed::new().await;
+        let source = place.source();
+        let word = |name: &str| source[name].as_str().unwrap().to_owned();
+        let target = StarbasedbTarget::new(&word("uri"), Secret(word("token")), LIMITS).unwrap();
+        let lock = target.lock(Duration::ZERO).await.unwrap();
+        Self { dir, path: file, target: Box::new(target), _lock: Some(lock) }
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.path().join("t.sqlite")
+        self.path.clone()
     }
 
     fn sql(&self) -> Connection {
         Connection::open(self.path()).unwrap()
     }
 
-    async fn created(replica: &Arc<Replica>) -> Self {
-        let fixture = Self::new();
+    async fn created(on: On, replica: &Arc<Replica>) -> Self {
+        let fixture = Self::new(on).await;
         let mut steps = vec![Ddl::Create];
         if replica.may_lack_track() {
             steps.push(Ddl::IndexMissingTrack);
@@ -177,10 +228,9 @@ fn text(value: &str) -> Sql {
     Sql::Text(value.into())
 }
 
-#[tokio::test]
-async fn upserts_count_what_really_changed() {
+async fn upserts_count_what_really_changed(on: On) {
     let users = users();
-    let f = Fixture::created(&users).await;
+    let f = Fixture::created(on, &users).await;
     assert_eq!(f.put(&users, Write::Upsert, &[&[i(1), t("a")], &[i(2), t("b")]]).await, changes(2, 0, 0));
     assert_eq!(f.put(&users, Write::Upsert, &[&[i(1), t("a")], &[i(2), t("b")]]).await, changes(0, 0, 0));
     let mixed = f.put(&users, Write::Upsert, &[&[i(1), t("A")], &[i(2), t("b")], &[i(3), Value::Null]]).await;
@@ -192,10 +242,9 @@ async fn upserts_count_what_really_changed() {
     assert_eq!(f.rows("SELECT name FROM users WHERE id = 4"), [[text("y")]]);
 }
 
-#[tokio::test]
-async fn a_users_triggers_do_not_blur_the_counts() {
+async fn a_users_triggers_do_not_blur_the_counts(on: On) {
     let users = users();
-    let f = Fixture::created(&users).await;
+    let f = Fixture::created(on, &users).await;
     f.sql()
         .execute_batch(
             "CREATE TABLE log (id); CREATE TRIGGER l AFTER INSERT ON users BEGIN
@@ -207,15 +256,14 @@ async fn a_users_triggers_do_not_blur_the_counts() {
     assert_eq!(f.counts().await.0, 2);
 }
 
-#[tokio::test]
-async fn every_cell_comes_back_as_it_was() {
+async fn every_cell_comes_back_as_it_was(on: On) {
     let r = Arc::new(replica(
         "t\"; DROP TABLE x; --",
         &[("id", Integer), ("ı \"q\"", Integer), ("r", Real), ("t", Text), ("b", Blob), ("select", Text)],
         &[0],
         &[],
     ));
-    let f = Fixture::created(&r).await;
+    let f = Fixture::created(on, &r).await;
     let rows: [&[Value]; 3] = [
         &[i(1), i(i64::MIN), Value::Real(0.1), t("a\0b'\"é"), Value::Blob(vec![0, 255]), t("007")],
         &[i(2), i(i64::MAX), Value::Real(-1e308), t(""), Value::Blob(vec![]), Value::Null],
@@ -233,10 +281,9 @@ async fn every_cell_comes_back_as_it_was() {
     assert_eq!(read[2][2..], [text("NaN"), text("5"), Sql::Null, text("1e5")]);
 }
 
-#[tokio::test]
-async fn a_failing_row_leaves_neither_rows_nor_state() {
+async fn a_failing_row_leaves_neither_rows_nor_state(on: On) {
     let users = users();
-    let f = Fixture::created(&users).await;
+    let f = Fixture::created(on, &users).await;
     f.sql().execute_batch("CREATE UNIQUE INDEX u ON users (name)").unwrap();
     let mut moved = state(&users);
     moved.position = Some(Position { track: i(9), key: vec![i(9)] });
@@ -250,10 +297,9 @@ async fn a_failing_row_leaves_neither_rows_nor_state() {
     assert_eq!(f.put(&users, Write::Upsert, &[&[i(1), t("a")]]).await, changes(1, 0, 0));
 }
 
-#[tokio::test]
-async fn the_state_comes_back_as_it_was() {
+async fn the_state_comes_back_as_it_was(on: On) {
     let users = users();
-    let f = Fixture::new();
+    let f = Fixture::new(on).await;
     assert_eq!(f.target.load().await.unwrap(), State::default());
     assert_eq!(f.target.existing("users").await.unwrap(), None);
     assert!(f.target.reset(None).await.unwrap());
@@ -298,10 +344,9 @@ async fn the_state_comes_back_as_it_was() {
     }
 }
 
-#[tokio::test]
-async fn a_damaged_state_says_what_to_do_and_quotes_nothing() {
+async fn a_damaged_state_says_what_to_do_and_quotes_nothing(on: On) {
     let users = users();
-    let f = Fixture::created(&users).await;
+    let f = Fixture::created(on, &users).await;
     f.sql().execute_batch("UPDATE tmp_data_sync_state SET position = '{\"track\":\"hush\"'").unwrap();
     let error = f.target.load().await.unwrap_err();
     assert!(error.to_string().contains("position") && error.to_string().contains("resetSyncState"), "{error}");
@@ -314,10 +359,9 @@ async fn a_damaged_state_says_what_to_do_and_quotes_nothing() {
     assert!(f.target.reset(None).await.is_err());
 }
 
-#[tokio::test]
-async fn soft_deleted_rows_come_back() {
+async fn soft_deleted_rows_come_back(on: On) {
     let users = soft_users();
-    let f = Fixture::created(&users).await;
+    let f = Fixture::created(on, &users).await;
     f.put(&users, Write::Upsert, &[&[i(1), t("a")], &[i(2), t("b")]]).await;
     f.target.begin_stage(&users).await.unwrap();
     f.target.stage(&users, batch(&[&[i(1)]])).await.unwrap();
@@ -336,16 +380,15 @@ async fn soft_deleted_rows_come_back() {
     assert_eq!(f.counts().await.0, 2);
 
     let only_key = Arc::new(Replica { soft_delete: true, ..replica("users", &[("id", Integer)], &[0], &[]) });
-    let f = Fixture::created(&only_key).await;
+    let f = Fixture::created(on, &only_key).await;
     assert_eq!(f.put(&only_key, Write::Upsert, &[&[i(1)], &[i(1)]]).await, changes(1, 0, 0));
     f.sql().execute_batch("UPDATE users SET _deleted_at = 'x'").unwrap();
     assert_eq!(f.put(&only_key, Write::Upsert, &[&[i(1)]]).await, changes(0, 1, 0));
 }
 
-#[tokio::test]
-async fn composite_keys_are_compared_and_removed() {
+async fn composite_keys_are_compared_and_removed(on: On) {
     let r = Arc::new(replica("m", &[("v", Text), ("b", Text), ("a", Integer)], &[2, 1], &[]));
-    let f = Fixture::created(&r).await;
+    let f = Fixture::created(on, &r).await;
     let rows: Vec<Vec<Value>> = (0..10).map(|n| vec![t("v"), t(&format!("k{n}")), i(n / 5)]).collect();
     f.put(&r, Write::Upsert, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await;
     let unstaged = f.target.compare(&r, Lane::All).await.unwrap_err();
@@ -371,11 +414,10 @@ async fn composite_keys_are_compared_and_removed() {
     assert_eq!(f.rows("SELECT count(*) FROM m"), [[Sql::Integer(5)]]);
 }
 
-#[tokio::test]
-async fn the_lane_without_track_has_rows_of_its_own() {
+async fn the_lane_without_track_has_rows_of_its_own(on: On) {
     let columns = [("id", Integer), ("u", Text), ("c", Text)];
     let r = Arc::new(Replica { soft_delete: true, ..replica("t", &columns, &[0], &[1, 2]) });
-    let f = Fixture::created(&r).await;
+    let f = Fixture::created(on, &r).await;
     let n = || Value::Null;
     f.put(
         &r,
@@ -401,10 +443,9 @@ async fn the_lane_without_track_has_rows_of_its_own() {
     assert!(format!("{plan:?}").contains("tmp_data_sync_null_t"), "{plan:?}");
 }
 
-#[tokio::test]
-async fn steps_change_the_table_and_are_shown_before() {
+async fn steps_change_the_table_and_are_shown_before(on: On) {
     let before = users();
-    let f = Fixture::created(&before).await;
+    let f = Fixture::created(on, &before).await;
     f.put(&before, Write::Upsert, &[&[i(1), t("a")]]).await;
     let after = Arc::new(Replica {
         soft_delete: true,
@@ -441,7 +482,7 @@ async fn a_table_may_be_as_wide_as_sqlite_takes() {
         Arc::new(replica("wide", &columns, &[0], &[]))
     };
     let r = wide(2000);
-    let f = Fixture::created(&r).await;
+    let f = Fixture::created(On::File, &r).await;
     let mut row: Vec<Value> = (0..2000).map(i).collect();
     assert_eq!(f.put(&r, Write::Upsert, &[&row]).await, changes(1, 0, 0));
     assert_eq!(f.put(&r, Write::Upsert, &[&row]).await, changes(0, 0, 0));
@@ -451,7 +492,7 @@ async fn a_table_may_be_as_wide_as_sqlite_takes() {
     f.put(&r, Write::Aside, &[&row]).await;
     assert_eq!(f.target.swap_aside(&r, &state(&r)).await.unwrap().0, changes(0, 0, 0));
     let r = wide(2001);
-    let f = Fixture::new();
+    let f = Fixture::new(On::File).await;
     let error = f.target.prepare(&r, &[Ddl::Create], &state(&r)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Schema);
     assert!(error.to_string().starts_with("Failed to create table 'wide': it has 2001 columns"), "{error}");
@@ -468,10 +509,9 @@ async fn rebuild(f: &Fixture, replica: &Arc<Replica>, rows: &[&[Value]]) -> (Cha
     f.target.swap_aside(replica, &state(replica)).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_table_without_a_key_is_swapped_and_its_differences_counted() {
+async fn a_table_without_a_key_is_swapped_and_its_differences_counted(on: On) {
     let log = keyless();
-    let f = Fixture::new();
+    let f = Fixture::new(on).await;
     let row: &[Value] = &[i(1), t("x")];
     let none: Vec<String> = Vec::new();
     assert_eq!(rebuild(&f, &log, &[row, row, &[i(2), Value::Null]]).await, (changes(3, 0, 0), none.clone()));
@@ -498,10 +538,9 @@ async fn a_table_without_a_key_is_swapped_and_its_differences_counted() {
     assert_eq!(f.counts().await.0, 3);
 }
 
-#[tokio::test]
-async fn a_rebuilt_table_keeps_what_it_must() {
+async fn a_rebuilt_table_keeps_what_it_must(on: On) {
     let before = soft_users();
-    let f = Fixture::created(&before).await;
+    let f = Fixture::created(on, &before).await;
     let rows: [&[Value]; 4] = [&[i(1), t("1")], &[i(2), t("2")], &[i(3), t("3")], &[i(4), t("4")]];
     f.put(&before, Write::Upsert, &rows).await;
     f.sql()
@@ -551,7 +590,7 @@ async fn a_rebuilt_table_keeps_what_it_must() {
 
 #[tokio::test]
 async fn a_lock_keeps_others_out() {
-    let f = Fixture::new();
+    let f = Fixture::new(On::File).await;
     let other = SqliteTarget::new(f.dir.path().join(".").join("t.sqlite"));
     assert!(!other.is_locked().await);
     let lock = f.target.lock(Duration::ZERO).await.unwrap();
@@ -579,7 +618,7 @@ async fn hold_the_lock() {
 
 #[tokio::test]
 async fn a_lock_ends_with_its_process() {
-    let f = Fixture::new();
+    let f = Fixture::new(On::File).await;
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tests::target::hold_the_lock", "--ignored"])
         .env("DATA_SYNC_TEST_LOCK", f.path())
@@ -631,7 +670,7 @@ async fn what_cannot_be_opened_is_named() {
 #[tokio::test]
 async fn a_read_only_file_is_named() {
     use std::os::unix::fs::PermissionsExt as _;
-    let f = Fixture::created(&users()).await;
+    let f = Fixture::created(On::File, &users()).await;
     f.target.close().await;
     std::fs::set_permissions(f.path(), std::fs::Permissions::from_mode(0o444)).unwrap();
     if std::fs::OpenOptions::new().write(true).open(f.path()).is_ok() {
@@ -645,8 +684,10 @@ async fn a_read_only_file_is_named() {
 #[tokio::test]
 async fn a_full_disk_is_told_and_undone() {
     let users = users();
-    let f = Fixture::created(&users).await;
-    f.target.limit_pages(20).await;
+    let mut f = Fixture::created(On::File, &users).await;
+    let file = SqliteTarget::new(f.path());
+    file.limit_pages(20).await;
+    f.target = Box::new(file);
     let long = "x".repeat(20_000);
     let rows: Vec<Vec<Value>> = (0..100).map(|n| vec![i(n), t(&long)]).collect();
     let rows = batch(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -660,7 +701,7 @@ async fn a_full_disk_is_told_and_undone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn status_answers_while_another_program_writes_and_a_write_says_busy() {
     let users = users();
-    let f = Fixture::created(&users).await;
+    let f = Fixture::created(On::File, &users).await;
     let other = f.sql();
     other.execute_batch("BEGIN IMMEDIATE; INSERT INTO users VALUES (1, 'a')").unwrap();
     let (rows, at) = (batch(&[&[i(2), t("b")]]), state(&users));
@@ -684,7 +725,7 @@ async fn status_answers_while_another_program_writes_and_a_write_says_busy() {
 #[tokio::test]
 async fn a_replaced_file_is_noticed_at_the_next_run() {
     let users = users();
-    let f = Fixture::created(&users).await;
+    let f = Fixture::created(On::File, &users).await;
     for suffix in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", f.path().display()));
     }
@@ -700,10 +741,10 @@ async fn a_replaced_file_is_noticed_at_the_next_run() {
 
 #[tokio::test]
 async fn a_new_file_gets_its_settings_and_a_users_file_keeps_its_own() {
-    let f = Fixture::created(&users()).await;
+    let f = Fixture::created(On::File, &users()).await;
     assert_eq!(f.rows("PRAGMA journal_mode"), [[text("wal")]]);
     assert_eq!(f.rows("PRAGMA page_size"), [[Sql::Integer(8192)]]);
-    let f = Fixture::new();
+    let f = Fixture::new(On::File).await;
     f.sql().execute_batch("CREATE TABLE mine (a)").unwrap();
     f.target.prepare(&users(), &[Ddl::Create], &state(&users())).await.unwrap();
     assert_eq!(f.rows("PRAGMA page_size"), [[Sql::Integer(4096)]]);
@@ -711,7 +752,7 @@ async fn a_new_file_gets_its_settings_and_a_users_file_keeps_its_own() {
     f.target.finish_run("fp", None).await.unwrap();
     f.target.close().await;
     f.target.load().await.unwrap();
-    assert_eq!(f.dir.path().join("t.sqlite-wal").metadata().unwrap().len(), 0);
+    assert_eq!(f.path().with_file_name("t.sqlite-wal").metadata().unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -723,7 +764,7 @@ async fn a_million_rows() {
         &[0],
         &[4],
     ));
-    let f = Fixture::created(&r).await;
+    let f = Fixture::created(On::File, &r).await;
     for round in ["insert", "equal"] {
         let began = Instant::now();
         let mut batches = vec![Batch::new(5)];

@@ -37,6 +37,8 @@ suite!(
     turso: crate::tests::sqlite_bed::turso_beds,
     d1: crate::tests::sqlite_bed::d1_beds,
     starbasedb: crate::tests::sqlite_bed::starbasedb_beds,
+    postgres_deployed: crate::tests::postgres_bed::deployed_beds,
+    sqlite_deployed: crate::tests::sqlite_bed::deployed_beds,
 );
 
 /// A row that differs at first and no more when it is looked at again: it is told as it is in the end.
