@@ -211,7 +211,8 @@ impl DataSync {
                 .in_table(table)),
             _ => Ok(()),
         };
-        if target.load().await?.tables.is_empty() {
+        // A state that can't be read is what a reset is for.
+        if target.load().await.is_ok_and(|state| state.tables.is_empty()) {
             return known(false);
         }
         let idle = self.inner.queue.idle().await;

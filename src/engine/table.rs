@@ -135,7 +135,9 @@ impl Run<'_> {
         let described = self.control.or_end(self.source.describe(&table.name, &known)).await?;
         let described = described.ok_or_else(|| not_found(table))?;
         let existing = self.target.existing(&table.target).await?;
-        if existing.is_none() && progress.state.take_if(|state| state.target == table.target).is_some() {
+        let gone = if existing.is_none() { progress.state.take_if(|state| state.target == table.target) } else { None };
+        // A target that can't make table and state at once begins with the state.
+        if gone.is_some_and(|state| state.record_count > 0 || state.last_sync_time.is_some()) {
             self.reporter
                 .log(Level::Warn, format_args!("Table {} is gone from the target: it is loaded anew", table.target));
         }

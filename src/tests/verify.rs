@@ -251,10 +251,12 @@ async fn what_cannot_be_compared_is_said(bed: Box<dyn Bed>) {
     assert_eq!(failure.first.code, "TABLE_NOT_FOUND");
 
     world.sync.reset(None).await.unwrap();
-    world.restart(json!({ "database": world.path().with_file_name("new.sqlite") })).await;
-    let failure = try_verify(&world, false).await.expect_err("a failure");
-    assert_eq!(failure.first.code, "TABLE_NOT_FOUND");
-    assert!(!world.path().with_file_name("new.sqlite").exists(), "a comparison makes no file");
+    if world.bed.deployed().is_none() {
+        world.restart(json!({ "database": world.path().with_file_name("new.sqlite") })).await;
+        let failure = try_verify(&world, false).await.expect_err("a failure");
+        assert_eq!(failure.first.code, "TABLE_NOT_FOUND");
+        assert!(!world.path().with_file_name("new.sqlite").exists(), "a comparison makes no file");
+    }
     drop(shape);
     world.sync.stop().await;
     world.bed.drop_all().await;

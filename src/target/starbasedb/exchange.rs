@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lease::{APPLY, SWAP};
-use super::remote::{Remote, Rows, is_unfit, numbers, strange};
+use super::remote::{Remote, Rows, is_unfit, numbers, plain, strange};
 use super::state::{self, Count};
 use super::{LARGEST_ANSWER, shape_of};
 use crate::error::{Error, Kind, Result};
@@ -113,7 +113,7 @@ async fn finish(remote: &Remote, note: &Note) -> Result<Vec<String>> {
             Err(crate::source::sqlite::link::Fault::Refused(words))
                 if is_unfit(&words) || words.contains("SQLITE_CONSTRAINT") =>
             {
-                lost.push(swap::lost(kind, name, &words));
+                lost.push(swap::lost(kind, name, plain(&words)));
             }
             Err(fault) => return Err(remote.told(fault, &context)),
         }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::remote::{DONE, LOST, Remote, Turn, strange};
 use crate::error::{Error, Kind, Result};
 use crate::target::TargetLock;
-use crate::target::state::{CREATE, VERSION};
+use crate::target::state::{CREATE, VERSION, check_version};
 
 /// How long a lease lasts without renewal.
 const LEASE: Duration = Duration::from_secs(12);
@@ -74,7 +74,8 @@ fn take() -> String {
            ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, ends = excluded.ends
            WHERE owner IS NULL OR owner = excluded.owner OR ends < unixepoch('subsec')
            RETURNING number AS c0, (SELECT value FROM tmp_data_sync_meta WHERE key = '{SWAP}') AS c1,
-             EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{APPLY}') AS c2",
+             EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '{APPLY}') AS c2,
+             (SELECT value FROM tmp_data_sync_meta WHERE key = 'schema_version') AS c3",
         end = end()
     )
 }
@@ -102,11 +103,15 @@ pub(super) async fn acquire(remote: &Arc<Remote>, wait: Duration) -> Result<Take
     loop {
         let rows = remote.ask(&sql, &[Some(&owner)], CONTEXT).await?;
         if let [row] = rows.as_slice() {
-            let [number, swap, view] = row.as_slice() else { return Err(strange(CONTEXT)) };
+            let [number, swap, view, version] = row.as_slice() else { return Err(strange(CONTEXT)) };
             let number = number.as_u64().ok_or_else(|| strange(CONTEXT))?;
             remote.take_turn(owner.clone(), number);
             let renewal = tokio::spawn(renew(Arc::clone(remote), owner.clone()));
             let lease = Lease { remote: Arc::clone(remote), renewal, owner, released: false };
+            if let Err(error) = check_version(version.as_str()) {
+                Box::new(lease).release().await;
+                return Err(error);
+            }
             if view.as_u64() != Some(0) {
                 // It would keep the user from changing the table that it names.
                 remote.change(&format!("DROP VIEW IF EXISTS {APPLY}"), &[], CONTEXT).await?;

@@ -79,11 +79,13 @@ impl StarbasedbTarget {
     }
 
     /// Whether the table at hand marks rows as deleted, by a column of ours.
-    fn marks(&self, replica: &Replica) -> bool {
+    fn marks(&self, replica: &Replica, write: Write) -> bool {
         let ours = |name: &str| name.eq_ignore_ascii_case(DELETED_AT);
-        let has = self.known(|tables| {
-            tables.get(&replica.target).is_some_and(|table| table.columns.iter().any(|name| ours(name)))
-        });
+        // The table aside is made as the replica has it.
+        let has = write != Write::Aside
+            && self.known(|tables| {
+                tables.get(&replica.target).is_some_and(|table| table.columns.iter().any(|name| ours(name)))
+            });
         replica.soft_delete || (has && !sql::columns(replica).any(ours))
     }
 }
@@ -182,13 +184,16 @@ impl Target for StarbasedbTarget {
         let put = |count| state::put("?1", &replica.target, count, None);
         // A table that is there and has no state would be somebody else's: the state comes first. One that has a state and
         // isn't there is made anew.
-        if creates && there.is_empty() {
+        if creates && !there.is_empty() {
+            let cause = format!("table {} already exists", quote(&replica.target));
+            return Err(Error::new(Kind::Schema, context).because(cause));
+        }
+        if creates {
             self.remote.change(&put(Count::Zero), &[Some(&document)], &context).await?;
         }
         let mut statements = vec![format!("DROP VIEW IF EXISTS {APPLY}")];
         for step in steps {
             match step {
-                Ddl::Create if !there.is_empty() => {}
                 Ddl::AddDeletedAt if sql::has_marks(replica, &there) => {}
                 // A cut may have left some of them.
                 Ddl::AddColumns(added) => {
@@ -202,7 +207,7 @@ impl Target for StarbasedbTarget {
             let sql = format!("{};{}", lease::guard(&self.remote.next()), statements.join(";"));
             self.remote.try_ask(&sql, &[]).await.map_err(|fault| self.remote.told_schema(fault, &context))?;
         }
-        if !(creates && there.is_empty()) {
+        if !creates {
             // A load that starts over is the moment to find rows that somebody else put there or took away.
             let anew = state.phase != TablePhase::Incremental && state.key_position.is_none();
             let count = if anew { Count::Anew } else { Count::Same };
@@ -222,7 +227,7 @@ impl Target for StarbasedbTarget {
         batches: Vec<Batch>,
         state: &TableState,
     ) -> Result<(Changes, Vec<Batch>)> {
-        let changes = self.apply.write(replica, write, self.marks(replica), &batches, state).await?;
+        let changes = self.apply.write(replica, write, self.marks(replica, write), &batches, state).await?;
         let batches = if stage { self.copy.scratch.stage_rows(replica, batches).await? } else { batches };
         Ok((changes, batches))
     }
@@ -368,6 +373,7 @@ impl Target for StarbasedbTarget {
 
     async fn reset(&self, table: Option<&str>) -> Result<bool> {
         let context = "Failed to reset the sync state";
+        state::check_version(&self.remote, context).await?;
         let sql = format!("{} RETURNING 1 AS c0", super::state::RESET);
         let changed = self.remote.change(&sql, &[table], context).await?;
         if table.is_none() {

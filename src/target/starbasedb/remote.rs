@@ -150,6 +150,11 @@ impl Remote {
     }
 }
 
+/// SQLite's words without the codes that follow them there.
+pub(super) fn plain(words: &str) -> &str {
+    words.split_once(": SQLITE_").map_or(words, |(words, _)| words)
+}
+
 /// Whether a refused statement is one that can't be accepted as such.
 pub(super) fn is_unfit(words: &str) -> bool {
     words.contains("SQLITE_ERROR") && !words.contains(LOST)
@@ -169,7 +174,7 @@ fn refused(words: &str, context: &str) -> Error {
         return failed.because("a trigger on the table refused a row");
     }
     // Somebody dropped what this run made for itself; the next try makes it anew.
-    failed.because(words).transient(words.contains("no such table: tmp_data_sync_"))
+    failed.because(plain(words)).transient(words.contains("no such table: tmp_data_sync_"))
 }
 
 /// Sends again what got no answer, a few times.

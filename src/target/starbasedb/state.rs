@@ -114,6 +114,13 @@ pub(super) async fn load(remote: &Remote) -> Result<State> {
     read(&rows)
 }
 
+/// Refuses a state that a later version left.
+pub(super) async fn check_version(remote: &Remote, context: &str) -> Result<()> {
+    let sql = "SELECT value AS c0 FROM tmp_data_sync_meta WHERE key = 'schema_version'";
+    let rows = remote.ask(sql, &[], context).await?;
+    state::check_version(rows.first().and_then(|row| row.first()).and_then(Value::as_str))
+}
+
 fn read(rows: &Rows) -> Result<State> {
     let mut found = State::default();
     let mut version = None;
