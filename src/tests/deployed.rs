@@ -3,9 +3,14 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use super::sqlite_bed::Place;
-use super::world::query;
+use crate::event::{Event, Level};
+
+use super::bed::{Datum, Shape};
+use super::postgres_bed;
+use super::sqlite_bed::{self, Place, Told};
+use super::world::{World, at, query, row, usual};
 
 /// A StarbaseDB of a test's own, and the file that its rows are in.
 pub struct Deployed {
@@ -39,4 +44,247 @@ impl Deployed {
         let sql = "SELECT name FROM sqlite_schema WHERE type = 'view' OR name LIKE 'tmp_data_sync_new_%'";
         assert_eq!(query(&self.file, sql), Vec::<Vec<Option<String>>>::new(), "nothing of ours stays between runs");
     }
+}
+
+/// An answer of a Worker that restarts.
+fn unavailable() -> Value {
+    json!({ "status": 503, "body": "no" })
+}
+
+/// The same, but what was asked for is done.
+fn lost() -> Value {
+    json!({ "status": 502, "body": "<html>", "after": true })
+}
+
+impl World {
+    fn place(&self) -> &Place {
+        &self.bed.deployed().unwrap().place
+    }
+
+    async fn requests(&self) -> u64 {
+        self.place().counted().await["requests"].as_u64().unwrap()
+    }
+
+    /// Has the next requests to the target go wrong.
+    async fn break_target(&self, faults: Vec<Value>) {
+        self.place().tell(Told::Faults(faults.into())).await;
+    }
+}
+
+/// The target is gone from each request on, with that one done or not: the next run makes it equal. Keyed rows, rows without a
+/// track value, deletes, a table without a key, and one that is rebuilt because its type changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_goes_away_at_any_request() {
+    let bed = postgres_bed::deployed_beds().await.remove(0);
+    let (users, mut log) = (Shape::usual("users"), Shape::usual("log"));
+    log.key.clear();
+    let typed = Shape::usual("typed");
+    for shape in [&users, &log, &typed] {
+        bed.create(shape).await;
+        bed.insert(shape, &(0..60).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    }
+    let options = json!({ "deletes": "hard", "delete_limit": 1, "retry": { "attempts": 1 } });
+    let mut world = World::new(bed, options);
+    world.run().await;
+    let mut whole = 0;
+    let mut request = 0;
+    let (mut round, mut failures) = (0_i64, 0);
+    while request <= whole {
+        for fault in [unavailable(), lost()] {
+            round += 1;
+            let id = 1_000 + round;
+            for shape in [&users, &log, &typed] {
+                world.bed.insert(shape, &[usual(id, round, "new", at(100 + round))]).await;
+                world.bed.insert(shape, &[usual(id + 10_000, round, "null", Datum::Null)]).await;
+                world.bed.delete(shape, &row([("id", (id - 1).into())])).await;
+            }
+            world
+                .bed
+                .update(&users, &row([("id", 5.into())]), &row([("n", round.into()), ("updated_at", at(100 + round))]))
+                .await;
+            // Another type every time: the table is rebuilt.
+            let sqlite = if round % 2 == 0 { "INTEGER" } else { "TEXT" };
+            world.restart(json!({ "tables": ["users", "log", { "name": "typed", "types": { "n": sqlite } }] })).await;
+            if whole == 0 {
+                let before = world.requests().await;
+                world.run().await;
+                whole = world.requests().await - before;
+                continue;
+            }
+            let mut faults = vec![Value::Null; usize::try_from(request).unwrap()];
+            faults.push(fault);
+            faults.extend((0..60).map(|_| unavailable()));
+            world.break_target(faults).await;
+            let outcome = world.sync.sync(None, CancellationToken::new()).await;
+            world.break_target(Vec::new()).await;
+            if let Err(failure) = outcome {
+                failures += 1;
+                assert!(failure.first.retryable, "{failure:?}");
+            }
+            world.run().await;
+            for shape in [&users, &log, &typed] {
+                world.assert_equal(shape).await;
+            }
+        }
+        request += 1;
+    }
+    println!("{whole} requests of a run, {failures} runs failed");
+    assert!(failures >= whole, "only {failures} runs failed");
+    world.end().await;
+}
+
+/// Answers get lost, up to three in a row: what is asked for again is not done again, and the counts are right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_get_lost() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    let world = World::new(bed, json!({ "deletes": "hard", "delete_limit": 1, "retry": { "attempts": 8 } }));
+    for round in 0..12 {
+        let base = round * 1_000;
+        let rows: Vec<_> = (base..base + 300).map(|i| usual(i, i, "x", at(round))).collect();
+        world.bed.insert(&shape, &rows).await;
+        let mut faults = Vec::new();
+        for _ in 0..20 {
+            let mut next = [lost(), unavailable(), json!({ "truncate": fastrand::u8(..30) })];
+            fastrand::shuffle(&mut next);
+            faults.extend(next.into_iter().take(fastrand::usize(..4)));
+            faults.push(Value::Null);
+        }
+        world.break_target(faults).await;
+        let stats = world.run().await;
+        world.break_target(Vec::new()).await;
+        assert_eq!((stats.rows_inserted, stats.rows_updated, stats.rows_deleted), (300, 0, 0), "round {round}");
+        world.assert_equal(&shape).await;
+    }
+    world.end().await;
+}
+
+/// Who has lost the lease writes nothing any more, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_somebody_else_has() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    let rows: Vec<_> = (0..20_000).map(|i| usual(i, i, "some text in a row of a table", at(i % 50))).collect();
+    bed.insert(&shape, &rows).await;
+    let world = World::new(bed, json!({ "batch_size": 100 }));
+    let file = world.path();
+    let mut taken = false;
+    world.recorder.watch(move |event| {
+        if matches!(event, Event::Progress { .. }) && !std::mem::replace(&mut taken, true) {
+            let sql = "UPDATE tmp_data_sync_lease SET owner = 'somebody', ends = unixepoch() + 4";
+            rusqlite::Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+        }
+    });
+    let failure = world.fail().await;
+    world.recorder.watch(|_| {});
+    assert_eq!((failure.first.code, failure.first.retryable), ("TARGET_BUSY", false), "{failure:?}");
+    assert!(failure.first.message.starts_with("Another sync has taken over this StarbaseDB"), "{failure:?}");
+    let counted = world.query("SELECT record_count FROM tmp_data_sync_state");
+    assert_eq!(counted, world.query("SELECT count(*) FROM users"));
+    assert!(world.status().await.is_running, "somebody holds it");
+    // Nobody renews it, so it ends.
+    world.run().await;
+    assert!(!world.status().await.is_running);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+/// A request that comes late, when others have come after it, changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_comes_late() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1))]).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    world.damage("UPDATE tmp_data_sync_lease SET owner = 'me', ends = unixepoch() + 60");
+    let last: u64 = world.query("SELECT number FROM tmp_data_sync_lease")[0][0].as_ref().unwrap().parse().unwrap();
+    let connection = rusqlite::Connection::open(world.path()).unwrap();
+    let change = |owner: &str, number: u64| {
+        let sql = format!("UPDATE tmp_data_sync_lease SET owner = '{owner}', number = {number}");
+        connection.execute_batch(&sql).map_err(|error| error.to_string())
+    };
+    assert_eq!(change("me", last), Err("data-sync: done before".to_owned()));
+    assert_eq!(change("somebody", last + 1), Err("data-sync: lease lost".to_owned()));
+    assert_eq!(change("me", last + 1), Ok(()));
+    drop(connection);
+    world.damage("UPDATE tmp_data_sync_lease SET owner = NULL");
+    world.end().await;
+}
+
+/// What a Durable Object has no room for is told for each table, and nothing of it is done; the other tables go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_durable_object_has_no_room_for() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let columns: Vec<String> = (0..101).map(|index| format!("c{index} INTEGER")).collect();
+    bed.execute(&format!("CREATE TABLE wide (id INTEGER PRIMARY KEY, {})", columns.join(", "))).await;
+    bed.execute("CREATE TABLE long (id INTEGER PRIMARY KEY, t TEXT); INSERT INTO long VALUES (1, 'x'), (2, printf('%.*c', 2100000, 'x'))").await;
+    bed.execute("CREATE TABLE blobs (id INTEGER PRIMARY KEY, b BLOB); INSERT INTO blobs VALUES (1, zeroblob(1100000))")
+        .await;
+    bed.execute("CREATE TABLE fits (id INTEGER PRIMARY KEY, t TEXT, b BLOB); INSERT INTO fits VALUES (1, printf('%.*c', 1900000, 'x'), NULL), (2, NULL, zeroblob(900000))").await;
+    let most: Vec<String> = (0..99).map(|index| format!("\"the column number {index}\" BLOB")).collect();
+    bed.execute(&format!("CREATE TABLE most (id INTEGER PRIMARY KEY, {}); INSERT INTO most (id, \"the column number 7\") VALUES (1, x'00'), (2, 'text')", most.join(", "))).await;
+    let world = World::new(bed, json!({}));
+    let failure = world.fail().await;
+    let said: Vec<_> = failure.errors.iter().map(|error| (error.code, error.table.clone().unwrap())).collect();
+    let table = |name: &str| name.to_owned();
+    assert_eq!(
+        said,
+        [("TARGET_WRITE", table("blobs")), ("TARGET_WRITE", table("long")), ("SCHEMA", table("wide"))],
+        "{failure:?}"
+    );
+    for (error, words) in
+        failure.errors.iter().zip(["Column 'b' has a value", "Column 't' has a value", "more than 100 columns"])
+    {
+        assert!(error.message.contains(words) && !error.retryable, "{error:?}");
+    }
+    assert_eq!(world.query("SELECT length(t), length(b) FROM fits ORDER BY id").len(), 2);
+    assert_eq!(
+        world.query("SELECT typeof(\"the column number 7\") FROM most ORDER BY id").concat(),
+        ["blob", "text"].map(|kind| Some(kind.to_owned()))
+    );
+    assert!(world.query("SELECT 1 FROM sqlite_schema WHERE name = 'wide'").is_empty());
+    world.end().await;
+}
+
+/// Who can't be reached, and who refuses the token, are told apart; nothing of the token is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_cannot_be_used() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1))]).await;
+    let target = bed.deployed().unwrap().target();
+    let mut world = World::new(bed, json!({ "retry": { "attempts": 1 } }));
+    let token = "not-the-token-of-anybody";
+    for (url, code, words) in [
+        (target["url"].as_str().unwrap(), "AUTH", "refuses the token"),
+        ("http://127.0.0.1:1/", "CONNECT", "ECONNREFUSED"),
+    ] {
+        world.restart(json!({ "target": { "type": "starbasedb", "url": url, "token": token } })).await;
+        let failure = world.fail().await;
+        assert_eq!(failure.first.code, code, "{failure:?}");
+        let message = &failure.first.message;
+        assert!(
+            message.starts_with("Failed to connect to target StarbaseDB: ") && message.contains(words),
+            "{message}"
+        );
+        assert!(world.log(Level::Debug).iter().all(|line| !line.contains(token)));
+    }
+    // What a user's trigger says may be a row's value.
+    world.restart(json!({ "target": target })).await;
+    world.run().await;
+    world.damage("CREATE TRIGGER no BEFORE INSERT ON users BEGIN SELECT RAISE(ABORT, 'hush'); END");
+    world.bed.insert(&shape, &[usual(2, 2, "y", at(2))]).await;
+    let failure = world.fail().await;
+    assert_eq!(failure.first.message, "Failed to write to table 'users': a trigger on the table refused a row");
+    world.damage("DROP TRIGGER no; UPDATE tmp_data_sync_state SET position = 'nonsense'");
+    assert!(world.fail().await.first.message.contains("resetSyncState"));
+    world.sync.reset(None).await.unwrap();
+    world.run().await;
+    world.assert_equal(&shape).await;
+    world.end().await;
 }

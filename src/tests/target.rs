@@ -795,3 +795,57 @@ async fn a_million_rows() {
     println!("stage and compare: {:?}", began.elapsed());
     assert_eq!(f.counts().await.0, 1_000_000);
 }
+
+/// Values of every kind in columns of every type: both targets have the same, to the last bit.
+#[tokio::test]
+async fn both_targets_keep_the_same_cells() {
+    let columns: Vec<(String, SqliteType)> =
+        (0..8).map(|index| (format!("c{index}"), [Integer, Real, Text, Blob][index % 4])).collect();
+    let mut named = vec![("id", Integer)];
+    named.extend(columns.iter().map(|(name, sqlite)| (name.as_str(), *sqlite)));
+    let r = Arc::new(replica("t", &named, &[0], &[]));
+    let (file, deployed) = (Fixture::created(On::File, &r).await, Fixture::created(On::Deployed, &r).await);
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut value = move || match random.u8(..12) {
+        0 => Value::Null,
+        1 => i(random.i64(..)),
+        2 => i([0, 1, -1, i64::MAX, i64::MIN, 1 << 53, (1 << 53) + 1][random.usize(..7)]),
+        3 => Value::Real(random.f64() * 10_f64.powi(random.i32(-20..20))),
+        4 => Value::Real(f64::from_bits(random.u64(..))),
+        5 => Value::Real(
+            [0.0, -0.0, 5e-324, f64::MIN_POSITIVE, f64::MAX, f64::INFINITY, f64::NEG_INFINITY][random.usize(..7)],
+        ),
+        6 => Value::Blob((0..random.usize(..20)).map(|_| random.u8(..)).collect()),
+        7 => t(["", "12", "1.50", "-0", " 7", "0x10", "true", "null", "[\"b\",\"00\"]", "1e400"][random.usize(..10)]),
+        8 => t("a\0b \u{1}\u{7f}\u{2028} \" \\ ' \r\n\t"),
+        _ => t(&(0..random.usize(..12)).map(|_| random.char(..)).collect::<String>()),
+    };
+    let mut rows: Vec<Vec<Value>> =
+        (0..4_000).map(|id| std::iter::once(i(id)).chain((0..8).map(|_| value())).collect()).collect();
+    let cells = |f: &Fixture| -> Vec<String> {
+        let conn = f.sql();
+        let mut statement = conn.prepare("SELECT * FROM t ORDER BY id").unwrap();
+        let row = |row: &rusqlite::Row<'_>| {
+            let cell = |index| match row.get_ref(index).unwrap() {
+                rusqlite::types::ValueRef::Real(real) => format!("real {:x}", real.to_bits()),
+                other => format!("{other:?}"),
+            };
+            Ok((0..9).map(cell).collect::<Vec<_>>().join(" "))
+        };
+        statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+    };
+    for round in 0..2 {
+        let slices: Vec<&[Value]> = rows.iter().map(Vec::as_slice).collect();
+        let done = file.put(&r, Write::Upsert, &slices).await;
+        assert_eq!(done, deployed.put(&r, Write::Upsert, &slices).await, "round {round}");
+        assert_eq!(deployed.put(&r, Write::Upsert, &slices).await, changes(0, 0, 0), "round {round}");
+        for (left, right) in cells(&file).iter().zip(cells(&deployed)) {
+            assert_eq!(*left, right);
+        }
+        for row in &mut rows {
+            row[1 + usize::from(fastrand::u8(..8))] = value();
+        }
+    }
+}

@@ -84,7 +84,6 @@ fn take() -> String {
 pub(super) struct Lease {
     remote: Arc<Remote>,
     renewal: JoinHandle<()>,
-    owner: String,
     released: bool,
 }
 
@@ -97,23 +96,23 @@ pub(super) struct Taken {
 
 /// Waits up to `wait` for the lease, and at least until one ends whose holder is gone.
 pub(super) async fn acquire(remote: &Arc<Remote>, wait: Duration) -> Result<Taken> {
-    let owner = format!("{:032x}", fastrand::u128(..));
     let sql = take();
     let until = Instant::now() + wait.max(LEASE + Duration::from_secs(1));
     loop {
-        let rows = remote.ask(&sql, &[Some(&owner)], CONTEXT).await?;
+        let rows = remote.ask(&sql, &[Some(&remote.owner)], CONTEXT).await?;
         if let [row] = rows.as_slice() {
             let [number, swap, view, version] = row.as_slice() else { return Err(strange(CONTEXT)) };
             let number = number.as_u64().ok_or_else(|| strange(CONTEXT))?;
-            remote.take_turn(owner.clone(), number);
-            let renewal = tokio::spawn(renew(Arc::clone(remote), owner.clone()));
-            let lease = Lease { remote: Arc::clone(remote), renewal, owner, released: false };
+            let on_their_way = remote.number_after(number);
+            let renewal = tokio::spawn(renew(Arc::clone(remote)));
+            let lease = Lease { remote: Arc::clone(remote), renewal, released: false };
             if let Err(error) = check_version(version.as_str()) {
                 Box::new(lease).release().await;
                 return Err(error);
             }
-            if view.as_u64() != Some(0) {
-                // It would keep the user from changing the table that it names.
+            if on_their_way || view.as_u64() != Some(0) {
+                // The number refuses what an earlier run of ours sent and gave up; the view would keep the user from changing
+                // the table that it names.
                 remote.change(&format!("DROP VIEW IF EXISTS {APPLY}"), &[], CONTEXT).await?;
             }
             return Ok(Taken { lease, swap: swap.as_str().map(str::to_owned) });
@@ -128,12 +127,12 @@ pub(super) async fn acquire(remote: &Arc<Remote>, wait: Duration) -> Result<Take
     }
 }
 
-async fn renew(remote: Arc<Remote>, owner: String) {
+async fn renew(remote: Arc<Remote>) {
     let sql = format!("UPDATE tmp_data_sync_lease SET ends = {} WHERE owner = ?1", end());
     loop {
         sleep(RENEWAL).await;
         // Without an answer the next one may get through; changes renew it too.
-        let _ = remote.try_ask(&sql, &[Some(&owner)]).await;
+        let _ = remote.try_ask(&sql, &[Some(&remote.owner)]).await;
     }
 }
 
@@ -146,10 +145,10 @@ pub(super) async fn is_held(remote: &Remote) -> bool {
 
 impl Lease {
     /// Gives the lease back, and takes away what would keep the user from changing tables.
-    async fn give_back(remote: &Remote, owner: &str) {
+    async fn give_back(remote: &Remote) {
         let sql = format!("DROP VIEW IF EXISTS {APPLY}; UPDATE tmp_data_sync_lease SET owner = NULL WHERE owner = ?1");
         // What fails here ends by itself: the lease with its time, the view with the next run.
-        let _ = remote.change(&sql, &[Some(owner)], CONTEXT).await;
+        let _ = remote.change(&sql, &[Some(&remote.owner)], CONTEXT).await;
     }
 }
 
@@ -158,7 +157,7 @@ impl TargetLock for Lease {
     async fn release(mut self: Box<Self>) {
         self.released = true;
         self.renewal.abort();
-        Self::give_back(&self.remote, &self.owner).await;
+        Self::give_back(&self.remote).await;
     }
 }
 
@@ -170,8 +169,8 @@ impl Drop for Lease {
         }
         // A run that a panic ended, or one that was given up.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (remote, owner) = (Arc::clone(&self.remote), std::mem::take(&mut self.owner));
-            runtime.spawn(async move { Self::give_back(&remote, &owner).await });
+            let remote = Arc::clone(&self.remote);
+            runtime.spawn(async move { Self::give_back(&remote).await });
         }
     }
 }

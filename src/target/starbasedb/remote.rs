@@ -1,6 +1,6 @@
 //! The way to a deployed StarbaseDB: statements there, and what their failures mean.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,22 +17,19 @@ use crate::source::sqlite::starbasedb;
 const CONNECT: &str = "Failed to connect to target StarbaseDB";
 
 /// How often a request is sent again whose answer did not come.
-const RESENDS: u32 = 3;
+const RESENDS: u32 = 4;
 
 /// The wait before the first of them; it doubles from there.
-const RESEND_AFTER: Duration = Duration::from_millis(200);
+const RESEND_AFTER: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 200 });
 
 /// What our own triggers say, see `lease`.
 pub(super) const LOST: &str = "data-sync: lease lost";
 pub(super) const DONE: &str = "data-sync: done before";
 
-/// Who writes, and how many changes were numbered. Each change carries both, so that one which comes late or twice is
-/// refused there.
-#[derive(Debug, Clone, Default)]
+/// A change: whose it is, and its number among all of them. One that comes late or twice is refused there.
+#[derive(Debug, Clone)]
 pub(super) struct Turn {
-    /// The holder of the lease: a random name, in hexadecimal digits.
     pub(super) owner: String,
-    /// The number of the last change.
     pub(super) number: u64,
 }
 
@@ -40,7 +37,10 @@ pub(super) struct Turn {
 pub(super) struct Remote {
     endpoint: Endpoint,
     token: Secret,
-    turn: Mutex<Turn>,
+    /// Our name in the lease: random hexadecimal digits.
+    pub(super) owner: String,
+    /// The number of the last change.
+    number: AtomicU64,
 }
 
 #[derive(Serialize)]
@@ -55,19 +55,17 @@ pub(super) type Rows = Vec<Vec<Value>>;
 impl Remote {
     pub(super) fn new(url: &str, token: Secret, limits: Limits) -> Result<Self> {
         let endpoint = starbasedb::endpoint(url, &token, limits, ["target.url", "target.token"])?;
-        Ok(Self { endpoint, token, turn: Mutex::default() })
+        Ok(Self { endpoint, token, owner: format!("{:032x}", fastrand::u128(..)), number: AtomicU64::new(0) })
     }
 
-    /// Begins to number changes as `owner`, after `number`.
-    pub(super) fn take_turn(&self, owner: String, number: u64) {
-        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Turn { owner, number };
+    /// Goes on with numbers after `number`, and says whether some of ours after it are still on their way.
+    pub(super) fn number_after(&self, number: u64) -> bool {
+        self.number.fetch_max(number, Ordering::Relaxed) > number
     }
 
-    /// The number of the next change, and whose it is.
+    /// The next change.
     pub(super) fn next(&self) -> Turn {
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        turn.number += 1;
-        turn.clone()
+        Turn { owner: self.owner.clone(), number: self.number.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
     /// Runs the statements of `sql`; the parameters are the last one's, and so are the rows.
