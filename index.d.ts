@@ -163,7 +163,11 @@ export type SourceOptions =
   | D1Source
   | SqliteSource;
 
-/** Where rows go: a SQLite file, or a deployed StarbaseDB. */
+/**
+ * Where rows go: a SQLite file, or a deployed StarbaseDB over its `POST /query`, by its address (`https://…` or `http://…`, without
+ * `/query`) and its admin token. A table there has at most 100 columns, a row takes at most 2 MB, a blob about 1 MB
+ * (https://developers.cloudflare.com/durable-objects/platform/limits/).
+ */
 export type TargetOptions = { type: 'sqlite'; path: string } | { type: 'starbasedb'; url: string; token: string };
 
 /** How failures that pass by themselves are tried again. */

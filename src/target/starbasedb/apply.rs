@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::encode::{self, Encoder, Special};
+use super::encode::{self, Chunk, Encoder, Special};
 use super::lease::{APPLY, guard, guard_of_row};
 use super::remote::{DONE, Remote, Resends, numbers, strange};
 use super::state::{self, Count};
@@ -75,14 +75,12 @@ impl Apply {
         for batch in batches {
             for row in 0..batch.rows() {
                 let Some(chunk) = rows.push(batch, row)? else { continue };
-                changes +=
-                    self.send(&mut view, replica, work, marks, &rows.special, &chunk.json, None, &context).await?;
+                changes += self.send(&mut view, replica, work, marks, &rows.special, &chunk, None, &context).await?;
             }
         }
-        let chunk = rows.take()?;
-        let json = chunk.as_ref().map_or("[]", |chunk| chunk.json.as_str());
+        let last = rows.take()?.unwrap_or_else(Chunk::none);
         changes +=
-            self.send(&mut view, replica, work, marks, &rows.special, json, document.as_deref(), &context).await?;
+            self.send(&mut view, replica, work, marks, &rows.special, &last, document.as_deref(), &context).await?;
         Ok(changes)
     }
 
@@ -100,7 +98,7 @@ impl Apply {
         let special = vec![true; replica.columns.len()];
         let document = state::document(state)?;
         let changes = self
-            .send(&mut view, replica, Work::Remove(removal), false, &special, &chunk.json, Some(&document), &context)
+            .send(&mut view, replica, Work::Remove(removal), false, &special, &chunk, Some(&document), &context)
             .await?;
         // Rows that were marked are counted as updated there, because they are still rows.
         Ok((Changes { deleted: changes.deleted + changes.updated, ..Changes::default() }, chunk.rows))
@@ -115,7 +113,7 @@ impl Apply {
         work: Work,
         marks: bool,
         special: &Special,
-        rows: &str,
+        rows: &Chunk,
         state: Option<&str>,
         context: &str,
     ) -> Result<Changes> {
@@ -129,14 +127,14 @@ impl Apply {
         }
         let turn = self.remote.next();
         let insert = format!(
-            "INSERT INTO {APPLY} VALUES (?1, ?2, '{}', {}) RETURNING (SELECT json_array(inserted, updated, deleted)
+            "INSERT INTO {APPLY} VALUES (?1, {}, ?2, '{}', {}) RETURNING (SELECT json_array(inserted, updated, deleted)
                FROM tmp_data_sync_lease) AS c0",
-            turn.owner, turn.number
+            rows.rows, turn.owner, turn.number
         );
         sql.push_str(&insert);
         let mut resends = Resends::default();
         let outcome = loop {
-            match self.remote.try_ask(&sql, &[Some(rows), state]).await {
+            match self.remote.try_ask(&sql, &[Some(&rows.json), state]).await {
                 Ok(answer) => break numbers(&answer).ok_or_else(|| strange(context)),
                 Err(Fault::Refused(words)) if words.contains(DONE) => match self.outcome(turn.number).await {
                     Ok(Some(counts)) => break Ok(counts),
@@ -176,7 +174,7 @@ fn made(replica: &Replica, work: Work, marks: bool, special: &Special) -> String
     };
     format!(
         "DROP VIEW IF EXISTS {APPLY};
-         CREATE VIEW {APPLY} (rows, state, owner, number) AS SELECT NULL, NULL, NULL, NULL;
+         CREATE VIEW {APPLY} (rows, many, state, owner, number) AS SELECT NULL, NULL, NULL, NULL, NULL;
          CREATE TRIGGER tmp_data_sync_apply_rows INSTEAD OF INSERT ON {APPLY} BEGIN
            {} {body}
          END;",
@@ -210,7 +208,7 @@ fn writes(replica: &Replica, write: Write, marks: bool, special: &Special) -> St
     if let Some(update) = update {
         body.push_str(&format!(
             "{} ON CONFLICT ({}) DO UPDATE {update}; {}",
-            insert("(SELECT inserted FROM tmp_data_sync_lease) < json_array_length(NEW.rows)"),
+            insert("(SELECT inserted FROM tmp_data_sync_lease) < NEW.many"),
             key(replica),
             count("updated")
         ));

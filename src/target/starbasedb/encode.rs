@@ -62,6 +62,13 @@ pub(super) struct Chunk {
     pub(super) rows: usize,
 }
 
+impl Chunk {
+    /// No rows.
+    pub(super) fn none() -> Self {
+        Self { json: "[]".to_owned(), rows: 0 }
+    }
+}
+
 impl<'a> Encoder<'a> {
     pub(super) fn new(replica: &'a Replica, special: Special) -> Self {
         Self { replica, json: Vec::with_capacity(SEVERAL + SEVERAL / 8), rows: 0, special }
