@@ -20,6 +20,10 @@ use crate::source::sqlite::link::Fault;
 use crate::target::sql::{self, DELETED_AT, NOW, quote};
 use crate::target::{Changes, Lane, Removal, TableState, Write};
 
+/// The rows of a request, each one taken apart once: without the limit, which limits nothing, SQLite would do that again for
+/// each of its cells. [ran] Half the time of the plain `json_each` for 4,500 rows of 11 columns.
+const ROWS: &str = "(SELECT jsonb(value) AS value FROM json_each(NEW.rows) LIMIT -1)";
+
 /// What the rows are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
@@ -193,7 +197,7 @@ fn writes(replica: &Replica, write: Write, marks: bool, special: &Special) -> St
         sql::join(values, ",", |(index, (column, special))| encode::expression(index, column.sqlite, *special));
     let insert = |condition: &str| {
         format!(
-            "INSERT INTO {table} ({}) SELECT {values} FROM json_each(NEW.rows) WHERE {condition}",
+            "INSERT INTO {table} ({}) SELECT {values} FROM {ROWS} WHERE {condition}",
             sql::names("", sql::columns(replica))
         )
     };
@@ -226,7 +230,7 @@ fn removes(replica: &Replica, removal: Removal) -> String {
     // Blobs among keys are marked as such, whatever their column is declared as.
     let values = sql::join(values, ",", |(index, _)| encode::expression(index, SqliteType::Text, true));
     let rows = format!(
-        "WHERE ({}) IN (SELECT {values} FROM json_each(NEW.rows)) AND {}",
+        "WHERE ({}) IN (SELECT {values} FROM {ROWS}) AND {}",
         key(replica),
         sql::in_lane(replica, Lane::All, "")
     );
