@@ -213,6 +213,11 @@ export interface TableOptions {
    * Another mask rebuilds the table.
    */
   mask?: Record<string, Mask>;
+  /**
+   * Further columns: name → expression in the source's SQL, such as `{ domain: "split_part(email, '@', 2)" }`. No key and no track
+   * column. Not for MongoDB. Another expression rebuilds the table. Default: `{}`.
+   */
+  select?: Record<string, string>;
   /** Default: the plugin's `deletes`. */
   deletes?: Deletes;
   /** Rows per committed batch. Default: the plugin's `batch_size`. */

@@ -186,6 +186,21 @@ onEveryServer((world) => {
     }
   });
 
+  test('select: columns that the source computes', async () => {
+    await world.items(20);
+    const { plugin } = world.sync({ tables: [{ name: 'items', select: { shout: 'upper(name)', next: 'id + 1' } }] });
+    await plugin.triggerSync();
+    expect(world.rows('SELECT count(*) AS right FROM items WHERE shout = upper(name) AND next = id + 1')).toEqual([
+      { right: 20n },
+    ]);
+    expect((await plugin.verify()).tables.items).toMatchObject({ rows: 20, different: 0 });
+    const { error } = await world.fail({
+      database: world.folder.fresh(),
+      tables: [{ name: 'items', select: { shout: 'upper(nowhere)' } }],
+    });
+    expect(error).toMatchObject({ code: 'SOURCE_READ', message: expect.stringContaining("Column 'shout'") });
+  });
+
   test('mask: values stay at the source', async () => {
     await world.items(20);
     const { plugin, told } = world.sync({ tables: [{ name: 'items', mask: { name: 'hash' } }] });

@@ -135,6 +135,7 @@ pub fn write(path: &Path, write: Write, loads: impl IntoIterator<Item = Vec<Batc
         kind: SourceType::Opaque { known: true },
         nullable: name == "note",
         on_request: false,
+        expression: None,
     });
     let replica = Arc::new(replica(columns.to_vec(), &COLUMNS.map(|(.., sqlite)| sqlite)));
     let state = state(&replica);

@@ -54,6 +54,13 @@ impl Replica {
         &self.source.columns[self.columns[column].source].kind
     }
 
+    /// Column `column` (an index into `columns`) as the source computes it, in parentheses; `None` for one of the table's own.
+    pub fn computed(&self, column: usize) -> Option<String> {
+        let expression = self.source.columns[self.columns[column].source].expression.as_ref()?;
+        // A line end, so that a comment at its end hides nothing of ours.
+        Some(format!("({expression}\n)"))
+    }
+
     /// The columns of the replica that hold the track value, in the order of precedence; empty unless tracked by
     /// columns. Validation makes sure that tracked columns are copied.
     pub fn track_columns(&self) -> Vec<usize> {

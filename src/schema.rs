@@ -86,6 +86,8 @@ pub struct Column {
     pub nullable: bool,
     /// Whether it is copied only when the option `columns` names it, as MongoDB's `_doc`.
     pub on_request: bool,
+    /// What it is computed from, in the source's own SQL, when it is none of the table's own (the option `select`).
+    pub expression: Option<String>,
 }
 
 /// A column as an earlier run left it, for sources that have no schema of their own to ask.
@@ -134,6 +136,19 @@ pub struct Table {
 const LARGE: u64 = 100_000;
 
 impl Table {
+    /// Adds the column `name`, which the source computes by `expression`; its values are of `kind`.
+    pub fn compute(&mut self, name: &str, expression: &str, declared: String, type_name: String, kind: SourceType) {
+        self.columns.push(Column {
+            name: name.to_owned(),
+            declared,
+            type_name,
+            kind,
+            nullable: true,
+            on_request: false,
+            expression: Some(expression.to_owned()),
+        });
+    }
+
     /// Whether it is known to be large.
     pub fn is_large(&self) -> bool {
         self.estimated_rows.is_some_and(|rows| rows > LARGE)

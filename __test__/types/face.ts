@@ -32,6 +32,7 @@ const all: Required<DataSyncOptions> = {
       where: 'total > 0',
       types: { total: 'REAL' },
       mask: { customer: 'hash' },
+      select: { cents: 'total * 100' },
       deletes: 'soft',
       batch_size: 500,
     },

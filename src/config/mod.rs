@@ -221,6 +221,8 @@ pub struct TableOptions {
     pub types: BTreeMap<String, SqliteType>,
     /// Columns whose values don't leave the source, by the column's name there.
     pub masks: BTreeMap<String, Mask>,
+    /// Further columns, each with the expression in the source's SQL that computes it.
+    pub select: BTreeMap<String, String>,
     /// What happens to rows that left the source.
     pub deletes: Option<Deletes>,
     /// Rows per batch.

@@ -23,6 +23,7 @@ const NAMES: &[&str] = &[
     "where",
     "types",
     "mask",
+    "select",
     "deletes",
     "batch_size",
 ];
@@ -93,6 +94,7 @@ fn table(root: &Section<'_>, place: &str, value: &Value) -> Result<TableOptions>
         filter: section.string("where", "a condition in the source's SQL")?,
         types: sqlite_types(&section, "types")?,
         masks: masks(&section)?,
+        select: select(&section)?,
         deletes: section.keyword("deletes", &DELETES)?,
         batch_size: batch_size(&section)?,
     })
@@ -110,6 +112,26 @@ fn masks(section: &Section<'_>) -> Result<BTreeMap<String, Mask>> {
         }
     }
     Ok(masks)
+}
+
+/// Reads `select`.
+fn select(section: &Section<'_>) -> Result<BTreeMap<String, String>> {
+    let mut select = BTreeMap::new();
+    let Some(value) = section.get("select") else { return Ok(select) };
+    let takes = "an expression in the source's SQL";
+    let section = Section::at(section.name("select"), value, &format!("an object of column to {takes}"))?;
+    for column in section.names() {
+        if column.trim().is_empty() || column.contains('\0') {
+            return Err(OptionError::of_range(format!(
+                "Option '{}' got an empty key; it takes a name for the column",
+                section.path()
+            )));
+        }
+        if let Some(expression) = section.string(column, takes)? {
+            select.insert(column.to_owned(), expression);
+        }
+    }
+    Ok(select)
 }
 
 /// Splits `schema.table`; the fault is what was given.

@@ -52,8 +52,7 @@ impl Inner {
         state: &State,
     ) -> Result<TablePlan> {
         let before = state.tables.get(&table.full_name()).filter(|before| before.target == table.target);
-        let described = source.describe(&table.name, &plan::known_columns(before)).await?;
-        let described = described.ok_or_else(|| super::table::not_found(table))?;
+        let described = select::described(source, table, &plan::known_columns(before)).await?;
         let mut plan = plan::plan(described, table.target.clone(), &table.wishes, &self.options, before)?;
         let drift = match before {
             Some(before) => drift::compare(&mut plan, before, self.options.schema_drift)?,

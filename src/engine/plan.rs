@@ -63,11 +63,13 @@ pub fn plan(
         None => table.key.clone(),
     };
     require_selected(&table, &target, &selected, "key", &key_names)?;
+    require_own(&table, &target, "key", &key_names)?;
     let shape = Shape { table: &table, target: &target, selected: &selected, has_key: !key_names.is_empty() };
     let (mode, track) = choose_mode(&shape, wishes, options, &mut hints)?;
     if let Track::Columns(columns) = &track {
         let names: Vec<String> = columns.iter().map(|&column| table.columns[column].name.clone()).collect();
         require_selected(&table, &target, &selected, "track", &names)?;
+        require_own(&table, &target, "track", &names)?;
     }
     let deletes = wishes.deletes.or(options.deletes).unwrap_or(match mode {
         Mode::Full => Deletes::Hard,
@@ -209,19 +211,23 @@ impl Plan {
     /// One column as the state remembers it.
     pub fn stored(&self, column: &ReplicaColumn) -> StoredColumn {
         let source = &self.replica.source.columns[column.source];
+        let mut declared = source.declared.clone();
+        let mut spelling = mapping::spelling(&source.kind, column.sqlite);
+        // Another mask or expression is another form: the rows of before are built anew.
+        if let Some(mask) = self.mask_of(column) {
+            declared = format!("{declared}, masked by {}", mask.name());
+            spelling = format!("masked by {}", mask.name());
+        }
+        if let Some(expression) = &source.expression {
+            declared = format!("{declared}, computed by {expression}");
+            spelling = format!("{spelling}, computed by {expression}");
+        }
         StoredColumn {
             source: source.name.clone(),
             target: column.name.clone(),
-            declared: self.mask_of(column).map_or_else(
-                || source.declared.clone(),
-                |mask| format!("{}, masked by {}", source.declared, mask.name()),
-            ),
+            declared,
             sqlite: column.sqlite,
-            // Another mask is another form: the rows of before are built anew.
-            spelling: self.mask_of(column).map_or_else(
-                || mapping::spelling(&source.kind, column.sqlite),
-                |mask| format!("masked by {}", mask.name()),
-            ),
+            spelling,
             present: true,
         }
     }
@@ -306,6 +312,15 @@ fn require_selected(table: &Table, target: &str, selected: &[usize], what: &str,
     .in_table(target))
 }
 
+/// Refuses a computed column where rows are found by it: no index would have its values.
+fn require_own(table: &Table, target: &str, what: &str, names: &[String]) -> Result<()> {
+    let computed = |name: &&String| table.column(name).is_some_and(|column| table.columns[column].expression.is_some());
+    let Some(name) = names.iter().find(computed) else { return Ok(()) };
+    Err(Error::new(Kind::Schema, format!("The {what} column '{name}' of table '{target}' is computed by select"))
+        .because("rows are found by columns of the table's own: name one of those")
+        .in_table(target))
+}
+
 fn select_columns(table: &Table, target: &str, wishes: &TableOptions, options: &Options) -> Result<Vec<usize>> {
     let is_pattern = wishes.name.contains('*');
     if let Some(columns) = &wishes.columns {
@@ -319,7 +334,9 @@ fn select_columns(table: &Table, target: &str, wishes: &TableOptions, options: &
         };
         let chosen = |index: &usize| {
             let name = &table.columns[*index].name;
-            columns.contains(name) || whole_rows && (table.key.contains(name) || found_by(name))
+            table.columns[*index].expression.is_some()
+                || columns.contains(name)
+                || whole_rows && (table.key.contains(name) || found_by(name))
         };
         return Ok((0..table.columns.len()).filter(chosen).collect());
     }
@@ -328,7 +345,7 @@ fn select_columns(table: &Table, target: &str, wishes: &TableOptions, options: &
     }
     let kept = |index: &usize| {
         let column = &table.columns[*index];
-        !column.on_request && !wishes.exclude_columns.contains(&column.name)
+        column.expression.is_some() || !column.on_request && !wishes.exclude_columns.contains(&column.name)
     };
     Ok((0..table.columns.len()).filter(kept).collect())
 }
@@ -402,13 +419,16 @@ struct Shape<'a> {
 impl Shape<'_> {
     /// The column called `name`, if it is copied: changes can't be followed by one that isn't.
     fn copied(&self, name: &str) -> Option<usize> {
-        self.table.column(name).filter(|column| self.selected.contains(column))
+        let own = |column: &usize| self.table.columns[*column].expression.is_none();
+        self.table.column(name).filter(|column| self.selected.contains(column) && own(column))
     }
 
     /// Whether every column of `track` is copied.
     fn has(&self, track: &Track) -> bool {
         match track {
-            Track::Columns(columns) => columns.iter().all(|column| self.selected.contains(column)),
+            Track::Columns(columns) => columns
+                .iter()
+                .all(|column| self.selected.contains(column) && self.table.columns[*column].expression.is_none()),
             Track::Whole | Track::Transaction => true,
         }
     }

@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 use crate::config::{Options, TableOptions};
 use crate::error::{Error, Kind, Result};
 use crate::event::Level;
-use crate::schema::TableName;
+use crate::schema::{KnownColumn, Table, TableName};
 use crate::source::{Listed, Source};
 use crate::target::State;
 
@@ -34,6 +34,30 @@ impl Selected {
     fn is_called(&self, name: &str) -> bool {
         name == self.target || name == self.full_name() || name == self.name.name
     }
+}
+
+/// What the source knows of a table, with the columns that its `select` adds.
+///
+/// # Errors
+/// `TABLE_NOT_FOUND`; `SCHEMA` when a column of the table's own is called like one of `select`.
+pub async fn described(source: &mut dyn Source, table: &Selected, known: &[KnownColumn]) -> Result<Table> {
+    let described = source.describe(&table.name, known).await?;
+    let mut described = described.ok_or_else(|| super::table::not_found(table))?;
+    let select = &table.wishes.select;
+    if select.is_empty() {
+        return Ok(described);
+    }
+    let taken = select.keys().find(|name| {
+        described.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name))
+            || name.eq_ignore_ascii_case(super::plan::DELETED_AT)
+    });
+    if let Some(name) = taken {
+        return Err(Error::new(Kind::Schema, format!("Table '{}' has a column '{name}' already", table.target))
+            .because("select names it: give the computed column another name")
+            .in_table(&table.target));
+    }
+    source.compute(&mut described, select).await.map_err(|error| error.in_table(&table.target))?;
+    Ok(described)
 }
 
 /// The tables that the options name, or every base table of the default schema when they name none. Names that a

@@ -18,7 +18,7 @@ use super::plan::{self, Plan};
 use super::pump::{Advance, Rows};
 use super::retry::Attempts;
 use super::run::{Run, millis};
-use super::select::Selected;
+use super::select::{self, Selected};
 use super::{clock, drift::tell};
 
 /// Times that a table may turn out to have another shape within one run: SQLite has room for 2,000 columns.
@@ -132,8 +132,7 @@ impl Run<'_> {
     async fn attempt(&mut self, table: &Selected, progress: &mut Progress) -> Result<()> {
         let moment = self.read().await?;
         let known = plan::known_columns(progress.state.as_ref());
-        let described = self.control.or_end(self.source.describe(&table.name, &known)).await?;
-        let described = described.ok_or_else(|| not_found(table))?;
+        let described = self.control.or_end(select::described(self.source, table, &known)).await?;
         let existing = self.target.existing(&table.target).await?;
         let gone = if existing.is_none() { progress.state.take_if(|state| state.target == table.target) } else { None };
         // A target that can't make table and state at once begins with the state.

@@ -23,7 +23,7 @@ use super::reconcile::LOOKUP;
 use super::retry::Attempts;
 use super::run::{Run, check_source, failure};
 use super::select::{self, Selected};
-use super::table::{Progress, Work, check_delete_limit, not_found, state, write_of};
+use super::table::{Progress, Work, check_delete_limit, state, write_of};
 
 /// Keys that a result names for each table.
 const SAMPLES: usize = 10;
@@ -209,8 +209,7 @@ impl Run<'_> {
         let before = state(progress)?;
         let moment = self.read().await?;
         let known = plan::known_columns(Some(before));
-        let described =
-            self.control.or_end(self.source.describe(&table.name, &known)).await?.ok_or_else(|| not_found(table))?;
+        let described = self.control.or_end(select::described(self.source, table, &known)).await?;
         let existing = self.target.existing(&table.target).await?.ok_or_else(|| gone(table))?;
         let mut plan = plan::plan(described, table.target.clone(), &table.wishes, self.options, Some(before))?;
         let drift = drift::compare(&mut plan, before, self.options.schema_drift)?;

@@ -15,11 +15,13 @@ pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use crate::batch::{Key, Position};
 use crate::config::SourceConfig;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::replica::Replica;
 use crate::schema::{KnownColumn, Table, TableName};
 
@@ -168,6 +170,16 @@ pub trait Source: Send {
     /// What the source knows of a table or view; `None` when there is none of that name. A name without a schema means
     /// the default schema. `known` is what earlier runs were told: a shape that was learnt from rows never shrinks.
     async fn describe(&mut self, name: &TableName, known: &[KnownColumn]) -> Result<Option<Table>>;
+
+    /// Adds the columns of `select`, name and expression in the source's own SQL, to `table`, which `describe` gave.
+    ///
+    /// # Errors
+    /// `CONFIG` where the source knows no such expressions, `SOURCE_READ` when one of them can't be computed.
+    async fn compute(&mut self, table: &mut Table, select: &BTreeMap<String, String>) -> Result<()> {
+        let _ = select;
+        Err(Error::new(Kind::Config, format!("Table '{}' can't have columns by select", table.name))
+            .because("this source has no expressions of SQL: leave select out"))
+    }
 
     /// The greatest (track value, key) that doesn't lie in the source's future; `None` when no row has a track value,
     /// or when the table isn't tracked by columns.

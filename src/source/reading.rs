@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
-use crate::schema::TableName;
+use crate::schema::{Table, TableName};
 
 use super::peer::Peer;
 
@@ -12,6 +12,16 @@ use super::peer::Peer;
 pub fn too_large(column: &str) -> Error {
     Error::new(Kind::SourceRead, format!("Column '{column}' makes a row of more than 1 GB"))
         .because("SQLite takes no such row; leave the column out with exclude_columns")
+}
+
+/// The column `name` of the option `select` can't be computed.
+pub fn not_computed(table: &Table, name: &str, error: &Error) -> Error {
+    // A lost connection is nobody's in particular.
+    if error.is_transient() || error.kind().ends_run() {
+        return error.clone();
+    }
+    Error::new(Kind::SourceRead, format!("Column '{name}' of table '{}' can't be computed by select", table.name.name))
+        .because(error.cause().unwrap_or("the external database refused the expression"))
 }
 
 /// What was being read.

@@ -95,7 +95,7 @@ fn tables_in_every_form() {
         { "name": "sales.items" },
         { "name": "odd.name", "schema": "s", "as": "odd", "mode": "append", "track_column": "seq",
           "primary_key": ["a", "b"], "columns": ["a", "b", "c"], "where": "a > 1", "types": { "Price": "REAL" },
-          "mask": { "Email": "hash" }, "deletes": "hard", "batch_size": 10 },
+          "mask": { "Email": "hash" }, "select": { "domain": "lower(email)" }, "deletes": "hard", "batch_size": 10 },
         { "name": "wide", "mode": "auto", "exclude_columns": ["blob"] }
     ] }));
     let names: Vec<_> = options.tables.iter().map(|table| (table.schema.as_deref(), table.name.as_str())).collect();
@@ -117,6 +117,7 @@ fn tables_in_every_form() {
     assert_eq!(odd.filter.as_deref(), Some("a > 1"));
     assert_eq!(odd.types["Price"], SqliteType::Real);
     assert_eq!(odd.masks["Email"], Mask::Hash);
+    assert_eq!(odd.select["domain"], "lower(email)");
     assert_eq!((odd.deletes, odd.batch_size), (Some(Deletes::Hard), Some(10)));
     assert_eq!(
         (options.tables[5].mode, options.tables[5].exclude_columns.as_slice()),
@@ -178,6 +179,8 @@ fn wrong_types_name_the_option() {
         (table(json!({ "where": true })), "'tables[0].where'", "a boolean"),
         (table(json!({ "types": "TEXT" })), "'tables[0].types'", "a string"),
         (table(json!({ "mask": "hash" })), "'tables[0].mask'", "a string"),
+        (table(json!({ "select": "lower(email)" })), "'tables[0].select'", "a string"),
+        (table(json!({ "select": { "domain": 1 } })), "'tables[0].select.domain'", "a number"),
         (table(json!({ "mask": { "email": true } })), "'tables[0].mask.email'", "a boolean"),
         (table(json!({ "deletes": 1 })), "'tables[0].deletes'", "a number"),
         (table(json!({ "batch_size": "1" })), "'tables[0].batch_size'", "a string"),
@@ -237,6 +240,8 @@ fn impossible_values_name_the_option() {
         (json!({ "tables": [{ "name": "a*", "as": "x" }] }), "'tables[0].as' got one name for a pattern"),
         (table("schema", json!("")), "'tables[0].schema' got an empty string"),
         (table("mode", json!("fast")), "'tables[0].mode' got 'fast'"),
+        (table("select", json!({ "domain": "" })), "'tables[0].select.domain' got an empty string"),
+        (table("select", json!({ " ": "1" })), "'tables[0].select' got an empty key"),
         (table("mask", json!({ "email": "blur" })), "'tables[0].mask.email' got 'blur'"),
         (table("primary_key", json!([])), "'tables[0].primary_key' got an empty list"),
         (table("primary_key", json!(["a", "a"])), "'tables[0].primary_key[1]' got 'a' again"),

@@ -64,6 +64,7 @@ macro_rules! suite {
                 a_changed_filter_with_deletes,
                 a_track_column_that_is_left_out,
                 masked_columns,
+                selected_columns,
             );
         }
     };
@@ -778,6 +779,79 @@ async fn masked_columns(bed: Box<dyn Bed>) {
         let failure = world.fail().await;
         assert_eq!(failure.first.code, "SCHEMA", "{failure:?}");
         assert!(failure.first.message.contains(said), "{said}: {failure:?}");
+    }
+    world.end().await;
+}
+
+async fn selected_columns(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    let mut rows: Vec<_> = (0..50).map(|i| usual(i, i, "ada", at(i))).collect();
+    rows.push(row([("id", 50.into()), ("n", Datum::Null), ("name", Datum::Null), ("updated_at", Datum::Null)]));
+    bed.insert(&shape, &rows).await;
+    let selected =
+        |select: serde_json::Value| json!({ "tables": [{ "name": "users", "select": select }], "deletes": "hard" });
+    let select = json!({ "Shout \"it\"": "upper(name) -- as it is called", "more": "n + 1" });
+    let mut world = World::new(bed, selected(select.clone()));
+    if world.bed.grows() {
+        let failure = world.fail().await;
+        assert_eq!(failure.first.code, "CONFIG", "{failure:?}");
+        assert!(failure.first.message.contains("no expressions of SQL"), "{failure:?}");
+        return world.end().await;
+    }
+    let plan = world.sync.plan(None).await.unwrap();
+    assert!(plan.tables["users"].ddl[0].contains("\"more\""), "{:?}", plan.tables);
+    let check = |world: &World, name: &str| {
+        let wrong =
+            format!("SELECT count(*) FROM users WHERE \"Shout \"\"it\"\"\" IS NOT upper({name}) OR more IS NOT n + 1");
+        assert_eq!(world.query(&wrong), [[some("0")]]);
+        assert_eq!(world.query("SELECT count(more), typeof(min(more)) FROM users"), [["50", "integer"].map(some)]);
+    };
+    assert_eq!(world.run().await.rows_inserted, 51);
+    world.assert_equal(&shape).await;
+    check(&world, "name");
+    // Changed rows, new ones, and those that are found by their keys.
+    world.bed.update(&shape, &row([("id", 3.into())]), &row([("name", "eve".into()), ("updated_at", at(99))])).await;
+    world.bed.delete(&shape, &row([("id", 4.into())])).await;
+    world.bed.insert(&shape, &[usual(51, 51, "new", Datum::Null)]).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_inserted, stats.rows_updated, stats.rows_deleted), (1, 1, 1));
+    world.assert_equal(&shape).await;
+    check(&world, "name");
+    world.damage("UPDATE users SET more = -1 WHERE id = 7");
+    let report = world.sync.verify(None, true, CancellationToken::new()).await.unwrap();
+    assert_eq!((report.tables["users"].different, report.tables["users"].repaired), (1, 1));
+    check(&world, "name");
+
+    // Another expression is another value in every row; and so is another mask.
+    world.restart(selected(json!({ "Shout \"it\"": "upper(name)", "more": "n + 2" }))).await;
+    world.run().await;
+    assert_eq!(world.query("SELECT count(*) FROM users WHERE more IS NOT n + 2"), [[some("0")]]);
+    let mut masked = selected(select);
+    masked["tables"][0]["mask"] = json!({ "more": "redact" });
+    world.restart(masked).await;
+    world.run().await;
+    assert_eq!(world.query("SELECT DISTINCT more FROM users WHERE n IS NOT NULL"), [[some("[redacted]")]]);
+    // A column that isn't computed any more stays as it is.
+    world.restart(selected(json!({}))).await;
+    world.run().await;
+    world.assert_equal(&shape).await;
+
+    for (select, table, code, said) in [
+        (json!({ "NAME": "n" }), json!({}), "SCHEMA", "has a column 'NAME' already"),
+        (json!({ "_deleted_at": "n" }), json!({}), "SCHEMA", "has a column '_deleted_at' already"),
+        (json!({ "a": "nowhere + 1" }), json!({}), "SOURCE_READ", "can't be computed by select: "),
+        (json!({ "a": "n" }), json!({ "track_column": "a" }), "SCHEMA", "The track column 'a'"),
+        (json!({ "a": "n" }), json!({ "primary_key": ["a"] }), "SCHEMA", "The key column 'a'"),
+    ] {
+        let mut options = selected(select);
+        options["tables"][0].as_object_mut().unwrap().extend(table.as_object().unwrap().clone());
+        world.restart(options).await;
+        let failure = world.fail().await;
+        assert_eq!(failure.first.code, code, "{failure:?}");
+        // What a database without a type for expressions refuses, it refuses when it reads.
+        let reads = failure.first.message.starts_with("Failed to read table 'users'") && code == "SOURCE_READ";
+        assert!(failure.first.message.contains(said) || reads, "{said}: {failure:?}");
     }
     world.end().await;
 }

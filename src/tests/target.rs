@@ -138,6 +138,7 @@ fn replica(name: &str, columns: &[(&str, SqliteType)], key: &[usize], track: &[u
                     kind: SourceType::Opaque { known: true },
                     nullable: true,
                     on_request: false,
+                    expression: None,
                 })
                 .collect(),
             key: key.iter().map(|&index| columns[index].0.into()).collect(),

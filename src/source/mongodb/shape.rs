@@ -99,6 +99,7 @@ impl Shape {
             // Ids of several types have no order in common to track them by, so some are followed as if they had none.
             nullable: !(has_key && name == ID && pin != Pin::Json),
             on_request: false,
+            expression: None,
         };
         let virtual_column = |name: &str, declared: &str, on_request: bool| Column {
             name: name.to_owned(),
@@ -107,6 +108,7 @@ impl Shape {
             kind: SourceType::Opaque { known: true },
             nullable: false,
             on_request,
+            expression: None,
         };
         let mut columns = Vec::with_capacity(self.fields.len() + 2);
         match self.pin(ID) {

@@ -111,6 +111,7 @@ mod tests {
             kind: pin.source_type(),
             nullable: false,
             on_request: false,
+            expression: None,
         };
         Replica {
             source: Table {

@@ -43,10 +43,32 @@ pub struct Details {
 }
 
 impl Details {
+    /// Adds how the computed column `name` is read.
+    pub fn compute(&mut self, name: &str, read_as: ColumnType) {
+        self.columns.retain(|(each, _)| each != name);
+        self.columns.push((name.to_owned(), read_as));
+    }
+
     /// How the column called `name` is read.
     pub fn column(&self, name: &str) -> Option<ColumnType> {
         self.columns.iter().find(|(each, _)| each == name).map(|(_, column)| column.clone())
     }
+}
+
+/// The type that a driver's name of one stands for, such as `BIGINT UNSIGNED`: its declaration, its name, how it is read; `is_text` where it has characters. An
+/// expression has no declared sizes: a fraction of a second has as many digits as there can be, and decimals and integers without a sign
+/// stay exact as text.
+pub fn computed_type(name: &str, is_text: bool) -> (String, String, ColumnType) {
+    let name = name.to_ascii_lowercase();
+    let data_type = match name.split(' ').next().unwrap_or_default() {
+        "boolean" => "tinyint",
+        "null" => "varchar",
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" if is_text => "longtext",
+        word => word,
+    };
+    let declared = Declared { data_type, column_type: &name, precision: None, scale: None, fraction: Some(6) };
+    let (type_name, read_as) = (declared.type_name(), ColumnType::new(declared, true));
+    (type_name.clone(), type_name, read_as)
 }
 
 #[derive(Default)]
@@ -93,6 +115,7 @@ pub fn table(
             kind: read_as.kind.clone(),
             nullable: cell(row, 4) != Some("NO"),
             on_request: false,
+            expression: None,
         });
         types.push((column.to_owned(), read_as));
     }

@@ -9,13 +9,16 @@ mod sql;
 mod track;
 pub(crate) mod value;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, StreamExt as _};
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlStatement};
+use sqlx::{
+    AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _,
+    Statement as _, TypeInfo as _,
+};
 use tokio::time::timeout;
 
 use self::catalog::{Answer, Details};
@@ -136,6 +139,34 @@ impl Source for MysqlSource {
         let Some((table, details)) = catalog::table(name.clone(), &answer, known, wide) else { return Ok(None) };
         self.details.insert(name, details);
         Ok(Some(table))
+    }
+
+    async fn compute(&mut self, table: &mut Table, select: &BTreeMap<String, String>) -> Result<()> {
+        for (name, expression) in select {
+            let Some(relation) = self.details.get(&table.name).map(|details| details.relation.clone()) else { break };
+            // A line end, so that a comment at its end hides nothing of ours.
+            let sql = format!("SELECT ({expression}\n) FROM {relation}");
+            let mut connection = self.take_connection(None)?;
+            let prepared = timeout(self.limits.query, connection.prepare(AssertSqlSafe(sql).into_sql_str()))
+                .await
+                .map_err(|_| self.reading(None).timeout(self.limits.query))?;
+            let name_of = |statement: &MySqlStatement| statement.columns()[0].type_info().name().to_owned();
+            let kind = prepared.map(|statement| name_of(&statement)).map_err(|error| {
+                super::reading::not_computed(table, name, &error::read(&self.reading(None), &error))
+            })?;
+            self.connection = Some(connection);
+            // A statement that is only prepared doesn't tell text from bytes; of no row, a value is NULL and still has its
+            // character set.
+            let charset = format!("SELECT CHARSET((SELECT ({expression}\n) FROM {relation} LIMIT 0))");
+            let answer = self.ask(&charset, None).await?;
+            let is_text = answer.first().and_then(|row| row.first()?.as_deref()).is_some_and(|name| name != "binary");
+            let (declared, type_name, read_as) = catalog::computed_type(&kind, is_text);
+            table.compute(name, expression, declared, type_name, read_as.kind.clone());
+            if let Some(details) = self.details.get_mut(&table.name) {
+                details.compute(name, read_as);
+            }
+        }
+        Ok(())
     }
 
     async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>> {

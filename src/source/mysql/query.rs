@@ -191,7 +191,8 @@ impl<'a> Query<'a> {
         let name = self.name(index);
         let read_as = details_of(replica, self.details, name)?;
         let nulls = replica.null_zero_dates && !replica.key.contains(&index);
-        self.output(Sql::plain(read_as.read(&column(replica, name))), name, &read_as, sqlite, nulls);
+        let expression = replica.computed(index).unwrap_or_else(|| column(replica, name));
+        self.output(Sql::plain(read_as.read(&expression)), name, &read_as, sqlite, nulls);
         Ok(())
     }
 

@@ -58,6 +58,40 @@ pub fn correlation(schema: &str, table: &str, column: &str) -> String {
     )
 }
 
+/// The type of `expression` over `from`, and its elements' where it is an array, as one JSON document. The rows are not asked:
+/// of none, a value is NULL and still has its type.
+pub fn computed(expression: &str, from: &str) -> String {
+    format!(
+        "WITH RECURSIVE chain(typid, depth) AS ( \
+           SELECT pg_catalog.pg_typeof((SELECT ({expression}\n) {from} LIMIT 0))::pg_catalog.oid, 0 \
+           UNION ALL SELECT t.typbasetype, c.depth + 1 FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typid \
+           WHERE t.typtype = 'd' \
+         ) SELECT pg_catalog.json_build_object( \
+           'declared', pg_catalog.format_type(t.oid, NULL), 'type_name', t.typname, \
+           'base', pg_catalog.json_build_object('oid', t.oid::pg_catalog.int8, 'name', t.typname, 'typtype', t.typtype, \
+             'typmod', -1, 'sql', pg_catalog.format_type(t.oid, -1)), \
+           'element', CASE WHEN e.oid IS NOT NULL THEN pg_catalog.json_build_object('oid', e.oid::pg_catalog.int8, \
+             'name', e.typname, 'typtype', e.typtype, 'typmod', -1, 'sql', pg_catalog.format_type(e.oid, -1)) END \
+         )::text FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typid \
+         LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid \
+         ORDER BY c.depth DESC LIMIT 1"
+    )
+}
+
+#[derive(Deserialize)]
+struct ComputedType {
+    declared: String,
+    type_name: String,
+    base: CatalogType,
+    element: Option<CatalogType>,
+}
+
+/// Reads the answer to [`computed`]: the type as it is printed, its name, and how it is read.
+pub fn computed_type(answer: &str) -> serde_json::Result<(String, String, ColumnType)> {
+    let ComputedType { declared, type_name, base, element } = serde_json::from_str(answer)?;
+    Ok((declared, type_name, ColumnType::new(&base, element.as_ref())))
+}
+
 // By `pg_inherits`, not by `pg_partition_tree`: that would lock every partition until the transaction ends.
 const DESCRIBE: &str = "
 , part(oid) AS (
@@ -189,6 +223,12 @@ pub struct Details {
 }
 
 impl Details {
+    /// Adds how the computed column `name` is read.
+    pub fn compute(&mut self, name: &str, read_as: ColumnType) {
+        self.columns.retain(|(each, _)| each != name);
+        self.columns.push((name.to_owned(), read_as));
+    }
+
     /// How the column called `name` is read.
     pub fn column(&self, name: &str) -> Option<&ColumnType> {
         self.columns.iter().find(|(each, _)| each == name).map(|(_, column)| column)
@@ -210,6 +250,7 @@ pub fn table(name: TableName, answer: &str) -> serde_json::Result<(Table, Detail
             kind: read_as.kind.clone(),
             nullable: !column.filled,
             on_request: false,
+            expression: None,
         });
         types.push((column.name, read_as));
     }

@@ -12,7 +12,7 @@ mod snapshot;
 mod track;
 pub(crate) mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -176,6 +176,22 @@ impl Source for PostgresSource {
             self.described.insert(table.name.clone(), Described { version, table: table.clone() });
         }
         Ok(Some(table))
+    }
+
+    async fn compute(&mut self, table: &mut Table, select: &BTreeMap<String, String>) -> Result<()> {
+        for (name, expression) in select {
+            let Some(from) = self.details.get(&table.name).map(|details| details.from.clone()) else { break };
+            let asked = self.ask(&catalog::computed(expression, &from), None).await;
+            let rows = asked.map_err(|error| super::reading::not_computed(table, name, &error))?;
+            let answer = rows.first().map(|row| self.text(row, 0)).transpose()?.unwrap_or_default();
+            let (declared, type_name, read_as) =
+                catalog::computed_type(&answer).map_err(|error| self.reading(None).because(error))?;
+            table.compute(name, expression, declared, type_name, read_as.kind.clone());
+            if let Some(details) = self.details.get_mut(&table.name) {
+                details.compute(name, read_as);
+            }
+        }
+        Ok(())
     }
 
     async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>> {

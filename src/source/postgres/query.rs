@@ -196,7 +196,8 @@ impl<'a> Query<'a> {
             SqliteType::Text => read_as.as_text(),
             _ => read_as.clone(),
         };
-        self.output(&column(replica, name), name, &read_as, sqlite);
+        let expression = replica.computed(index).unwrap_or_else(|| column(replica, name));
+        self.output(&expression, name, &read_as, sqlite);
         Ok(())
     }
 

@@ -122,7 +122,15 @@ fn number(value: &Value) -> i64 {
 
 fn column(name: String, declared: String, is_strict: bool, nullable: bool) -> Column {
     let type_name = declared.split('(').next().unwrap_or_default().trim().to_ascii_lowercase();
-    Column { name, kind: kind(&declared, is_strict), declared, type_name, nullable, on_request: false }
+    Column {
+        name,
+        kind: kind(&declared, is_strict),
+        declared,
+        type_name,
+        nullable,
+        on_request: false,
+        expression: None,
+    }
 }
 
 /// What a column's affinity makes of values (<https://sqlite.org/datatype3.html#determination_of_column_affinity>). A target

@@ -20,7 +20,7 @@ mod track;
 mod turso;
 pub(crate) mod value;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 
@@ -34,7 +34,7 @@ use crate::config::{Secret, SourceConfig};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::form::{Scalar, push_cell};
 use crate::replica::Replica;
-use crate::schema::{KnownColumn, Table, TableName};
+use crate::schema::{KnownColumn, SourceType, Table, TableName};
 
 /// Rows of the first page, before anything is known of their size.
 const FIRST_PAGE: usize = 2_000;
@@ -260,6 +260,14 @@ impl Source for SqliteSource {
         Ok(Some(table))
     }
 
+    async fn compute(&mut self, table: &mut Table, select: &BTreeMap<String, String>) -> Result<()> {
+        for (name, expression) in select {
+            // An expression has no type: each value keeps its own.
+            table.compute(name, expression, String::new(), String::new(), SourceType::Bytes);
+        }
+        Ok(())
+    }
+
     async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>> {
         let Some((sql, width)) = Query::new(replica, self.link.bounds())?.high_water() else { return Ok(None) };
         let rows = self.ask(&sql, width, Some(replica)).await?;
@@ -344,6 +352,7 @@ mod tests {
             kind: SourceType::Int,
             nullable: false,
             on_request: false,
+            expression: None,
         };
         let table = Table {
             name: TableName { schema: None, name: "t".to_owned() },

@@ -239,6 +239,9 @@ impl<'a> Query<'a> {
     }
 
     fn expression(&self, index: usize) -> String {
+        if let Some(computed) = self.replica.computed(index) {
+            return computed;
+        }
         column(self.replica, &self.replica.source.columns[self.replica.columns[index].source].name)
     }
 
