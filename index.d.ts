@@ -326,6 +326,10 @@ export interface TablePlan {
   primaryKey: string[];
   /** The statements that would run on the target before the first row. */
   ddl: string[];
+  /** What may not be as you expect, such as updates that are missed. */
+  hints: string[];
+  /** The statement that would give the source an index it lacks to find changes by; `null` where none is missing. */
+  missingIndex: string | null;
   /** Roughly how many rows the source holds, when it knows. */
   estimatedRows: number | null;
 }
@@ -337,10 +341,20 @@ export interface DryRun {
   source: string;
   /** Where its configuration stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path. */
   configuredBy: string;
+  /** What is odd about that configuration, such as an option that has no effect. */
+  warnings: string[];
   /** By how many milliseconds the source's clock is ahead of this machine's, about; `null` where it tells no time. */
   clockSkewMs: number | null;
   /** By the table's name in the target. */
   tables: Record<string, TablePlan>;
+  /** Why tables that were asked for are not among them; a run would fail with these. */
+  errors: {
+    code: DataSyncErrorCode;
+    message: string;
+    table: string | null;
+    cause: string | null;
+    retryable: boolean;
+  }[];
 }
 
 /** How a table in the target differs from the source's. */

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './support/child.js';
 import { onEveryServer, until } from './support/world.js';
@@ -134,7 +134,29 @@ onEveryServer((world) => {
     const missing = cli('doctor').stdout;
     expect(missing).toMatch(/fail +configuration +CONFIG: .*EXTERNAL_DB_HOST.*EXTERNAL_DB_USER/);
     place();
-    expect(cli('doctor', '--tables', 'nowhere').stdout).toMatch(/fail +tables +TABLE_NOT_FOUND/);
+    const both = cli('doctor', '--tables', 'nowhere,items,large');
+    expect(both).toMatchObject({ status: 3, stderr: '' });
+    for (const part of [/fail +table +TABLE_NOT_FOUND/, /ok +table +items: /, /ok +table +large: /, /warn +index/]) {
+      expect(both.stdout).toMatch(part);
+    }
+    expect(cli('plan', '--tables', 'nowhere,items')).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/CREATE TABLE "items"[\s\S]*TABLE_NOT_FOUND: /),
+    });
+    const text = join(world.folder.path, 'notes.txt');
+    writeFileSync(
+      text,
+      'no database, but more than a few words about one, so that it is not taken for an empty one'.repeat(20),
+    );
+    expect(cli('doctor', '--database', text).stdout).toMatch(
+      /fail +target .*not a database.*\n +→ That file is none of SQLite/,
+    );
+    const nowhere = join(world.folder.path, 'nowhere', 'x.sqlite');
+    expect(cli('status', '--database', nowhere)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('directory'),
+    });
+    expect(cli('status', '--database', join(world.folder.path, 'later.sqlite')).status).toBe(0);
     expect(cli('doctor', '--database', join(world.folder.path, 'nowhere', 'x.sqlite')).stdout).toMatch(/fail +target/);
     expect(cli('doctor', '--database', 'auto').stdout).toMatch(/fail +target +CONFIG: .*found no StarbaseDB/);
   });
@@ -176,6 +198,12 @@ onEveryServer((world) => {
     for (const command of ['sync', 'watch', 'status', 'reset', 'verify', 'plan', 'doctor']) {
       expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
       expect(cli(command, '--help').stdout).toContain('Exit codes:');
+    }
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    const [, section] = /^## Command line$([\s\S]+?)^## /m.exec(readme) as RegExpExecArray;
+    const help = ['sync', 'watch', 'verify', 'reset'].map((command) => cli(command, '--help').stdout).join('');
+    for (const [flag] of (section as string).matchAll(/--[a-z][a-z-]+/g)) {
+      if (flag !== '--help') expect(help).toContain(flag);
     }
     const file = join(world.folder.path, 'options.json');
     writeFileSync(file, JSON.stringify({ tables: [{ name: 'items', where: 'id <= 3' }], database: 'other.sqlite' }));

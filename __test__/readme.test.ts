@@ -168,7 +168,7 @@ test('variables', () => {
 
 test('columns of the state', () => {
   const create = /TABLE IF NOT EXISTS main\.tmp_data_sync_state \(([^;]+)\);/.exec(
-    text('src/target/sqlite/state.rs'),
+    text('src/target/state.rs'),
   )?.[1] as string;
   const columns = [...create.matchAll(/(\w+) (?:TEXT|INTEGER)/g)].map(([, name]) => name).sort();
   expect(documented('The state, and how to read it at three in the morning')).toEqual(columns);

@@ -153,9 +153,10 @@ async function plan(plugin, output) {
     output.table(['source', 'target', 'mode', 'phase', 'tracked by', 'key', 'about rows'], rows, [6]);
     for (const { ddl } of Object.values(found.tables))
       for (const statement of ddl) output.say(`\n${plain(statement)};`);
+    for (const { code, message } of found.errors) output.say(`\n${code}: ${plain(message)}`);
     output.say('\nNothing was written.');
   });
-  return EXIT.ok;
+  return found.errors.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
 /** Runs a command on a plugin; gives the exit code. Failures are told here, once. */

@@ -24,31 +24,30 @@ const REMEDIES = {
   TARGET_BUSY: 'Another run holds the target; wait for it, or end it.',
 };
 
+function remedyOf({ code, message }) {
+  if (message.includes('not a database')) {
+    return 'That file is none of SQLite: name another one with --database, or move this one away.';
+  }
+  return REMEDIES[code] ?? null;
+}
+
 /** Looks at all that a run needs, changes nothing, and says what to do. */
 async function doctor(plugin, output, { wishes }) {
   const checks = [];
   const check = (name, level, message, remedy = null) => checks.push({ name, level, message, remedy });
-  const warnings = [];
-  plugin.on('log', ({ level, message }) => {
-    if (level === 'warn' || level === 'error') warnings.push(message.replace('Data Sync Plugin: ', ''));
-  });
-
   check('node', 'ok', `Node.js ${process.version} on ${process.platform} ${process.arch}`);
-  await checkTarget(plugin, wishes, check);
+  const failure = await checkTarget(plugin, wishes, check);
   try {
     const found = await plugin.triggerSync(undefined, { dryRun: true });
     check('configuration', 'ok', `The source is ${found.source} (from ${found.configuredBy})`);
     check('connection', 'ok', 'The source answers and takes the credentials');
+    for (const warning of found.warnings) check('configuration', 'warn', warning);
     checkClock(found.clockSkewMs, check);
-    checkTables(found.tables, check);
+    checkTables(found, check);
   } catch (error) {
     const name = { CONFIG: 'configuration', CONNECT: 'connection', AUTH: 'connection' }[error.code] ?? 'tables';
-    check(name, 'fail', `${error.code}: ${error.message}`, REMEDIES[error.code] ?? null);
-  }
-  for (const message of warnings) {
-    const [, statement] = /needs an index: (.+)$/s.exec(message) ?? [];
-    const remedy = statement ? `Run at the source: ${statement}` : null;
-    check(statement ? 'index' : 'hint', 'warn', statement ? message.slice(0, message.indexOf(':')) : message, remedy);
+    // What the target's check said needs no second word.
+    if (failure !== error.message) check(name, 'fail', `${error.code}: ${error.message}`, remedyOf(error));
   }
 
   const failed = checks.some(({ level }) => level === 'fail');
@@ -62,6 +61,7 @@ async function doctor(plugin, output, { wishes }) {
   return failed ? EXIT.found : EXIT.ok;
 }
 
+/** Looks at the target; gives the message of what is wrong with all of it, if anything is. */
 async function checkTarget(plugin, wishes, check) {
   try {
     const { tableMap, isRunning } = await plugin.getSyncStatus();
@@ -76,11 +76,11 @@ async function checkTarget(plugin, wishes, check) {
       if (lastError) check('last run', 'warn', `Table ${name} failed: ${lastError}`);
     }
   } catch (error) {
-    check('target', 'fail', `${error.code}: ${error.message}`, REMEDIES[error.code] ?? null);
-    return;
+    check('target', 'fail', `${error.code}: ${error.message}`, remedyOf(error));
+    return error.message;
   }
   const file = wishes.target?.type === 'starbasedb' ? null : fileOf(wishes);
-  if (file === null) return;
+  if (file === null) return null;
   const written = existsSync(file) ? [file, dirname(file)] : [dirname(file)];
   for (const path of written) {
     try {
@@ -89,6 +89,7 @@ async function checkTarget(plugin, wishes, check) {
       check('target', 'fail', `${path} can't be written to (${error.code})`, REMEDIES.TARGET_WRITE);
     }
   }
+  return null;
 }
 
 /** The target's file, where the options and the environment alone tell it. */
@@ -107,16 +108,19 @@ function checkClock(skew, check) {
   check('clock', far ? 'warn' : 'ok', words, far ? remedy : null);
 }
 
-function checkTables(tables, check) {
+function checkTables({ tables, errors }, check) {
   const all = Object.entries(tables);
-  if (all.length === 0) {
+  for (const error of errors) check('table', 'fail', `${error.code}: ${error.message}`, remedyOf(error));
+  if (all.length === 0 && errors.length === 0) {
     check('tables', 'warn', 'No table is found', 'Name tables with --tables, or give the role the right to read them.');
     return;
   }
-  for (const [name, { mode, trackColumns, primaryKey }] of all) {
+  for (const [name, { mode, trackColumns, primaryKey, hints, missingIndex }] of all) {
     const by = trackColumns.length > 0 ? `, tracked by ${trackColumns.join(', ')}` : '';
     const key = primaryKey.length > 0 ? `, key ${primaryKey.join(', ')}` : ', no key';
     check('table', 'ok', `${name}: ${mode}${by}${key}`);
+    for (const hint of hints) check('hint', 'warn', hint);
+    if (missingIndex) check('index', 'warn', `Table ${name} needs an index`, `Run at the source: ${missingIndex}`);
   }
 }
 

@@ -118,8 +118,8 @@ async function act(command, names, flags) {
     wishes = pluginOptions(flags);
     // Lines would break the bars.
     if (Progress.showsBars(flags)) wishes.log_level = 'warn';
-    // It hears by the log what is warned of: a flag may ask for more of that, not for less.
-    if (command === doctor && !['debug', 'info'].includes(flags.logLevel)) wishes.log_level = 'warn';
+    // What the log would warn of is among its checks.
+    if (command === doctor && flags.logLevel === undefined) wishes.log_level = 'error';
     if (command === commands.watch && wishes.enabled === false) {
       throw new UsageError("watch has nothing to run: option 'enabled' is false");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::event::{Level, Mode};
+use crate::event::{Fault, Level, Mode};
 use crate::replica::Track;
 use crate::source::{Lookback, Range, ScanPlan, Source, TrackPart};
 use crate::target::{Ddl, State, TablePhase, Target};
@@ -27,17 +27,29 @@ impl Inner {
             source.begin().await?;
             let clock_skew_ms = clock_skew(source.as_mut()).await?;
             let all = select::select(source.as_mut(), &self.options, &state, &self.reporter).await?;
-            let (tables, mut missing) = select::narrow(all, named);
-            if let Some(error) = missing.pop() {
-                return Err(error);
-            }
+            let (tables, missing) = select::narrow(all, named);
+            let mut errors: Vec<Fault> = missing.iter().map(Fault::from).collect();
             let mut plans = BTreeMap::new();
             for table in &tables {
-                let planned = self.plan_table(source.as_mut(), target.as_ref(), table, &state).await;
-                plans.insert(table.target.clone(), planned.map_err(|error| error.in_table(&table.target))?);
+                match self.plan_table(source.as_mut(), target.as_ref(), table, &state).await {
+                    Ok(plan) => drop(plans.insert(table.target.clone(), plan)),
+                    Err(error) if error.kind().ends_run() => return Err(error),
+                    Err(error) => {
+                        errors.push(Fault::from(&error.in_table(&table.target)));
+                        // A failed statement ends a transaction.
+                        source.begin().await?;
+                    }
+                }
             }
-            let (source, configured_by) = (config.describe(), resolved.origin.clone());
-            Ok(DryRun { dry_run: true, source, configured_by, clock_skew_ms, tables: plans })
+            Ok(DryRun {
+                dry_run: true,
+                source: config.describe(),
+                configured_by: resolved.origin.clone(),
+                warnings: resolved.warnings.clone(),
+                clock_skew_ms,
+                tables: plans,
+                errors,
+            })
         }
         .await;
         source.close().await;
@@ -83,9 +95,11 @@ impl Inner {
         for (level, hint) in &plan.hints {
             self.reporter.log(*level, hint);
         }
-        if let Some(statement) = source.advice(&plan.replica) {
+        let missing_index = source.advice(&plan.replica);
+        if let Some(statement) = &missing_index {
             self.reporter.log(Level::Warn, format_args!("Table {} needs an index: {statement}", table.target));
         }
+        let hints = plan.hints.iter().filter(|(level, _)| *level >= Level::Warn).map(|(_, hint)| hint.clone()).collect();
         let names = |columns: Vec<usize>| -> Vec<String> {
             columns.into_iter().map(|column| plan.replica.source.columns[column].name.clone()).collect()
         };
@@ -101,6 +115,8 @@ impl Inner {
             },
             primary_key: names(plan.replica.key.iter().map(|&key| plan.replica.columns[key].source).collect()),
             ddl: target.ddl(&plan.replica, &steps),
+            hints,
+            missing_index,
             estimated_rows: source.estimate(&scan).await?,
         })
     }

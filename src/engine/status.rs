@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::batch::Value;
-use crate::event::{Mode, Phase};
+use crate::event::{Fault, Mode, Phase};
 use crate::target::{State, TablePhase, TableState};
 
 /// Where the replica stands, read from the target.
@@ -73,7 +73,7 @@ impl TableStatus {
 }
 
 /// What a run would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DryRun {
     /// Always true, so that a program can tell it from a run's result.
@@ -82,10 +82,14 @@ pub struct DryRun {
     pub source: String,
     /// Where its configuration stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path.
     pub configured_by: String,
+    /// What is odd about that configuration.
+    pub warnings: Vec<String>,
     /// By how many milliseconds the source's clock is ahead of this machine's; `None` where it tells no time.
     pub clock_skew_ms: Option<i64>,
     /// By the table's name in the target.
     pub tables: BTreeMap<String, TablePlan>,
+    /// Why tables that were asked for are not among them.
+    pub errors: Vec<Fault>,
 }
 
 /// What a run would do to one table.
@@ -104,6 +108,10 @@ pub struct TablePlan {
     pub primary_key: Vec<String>,
     /// The statements that would be run on the target before the rows.
     pub ddl: Vec<String>,
+    /// What may not be as its user expects, such as updates that are missed.
+    pub hints: Vec<String>,
+    /// The statement that would give the source an index it lacks to find changes by.
+    pub missing_index: Option<String>,
     /// Roughly how many rows would be read; `None` when the source can't tell.
     pub estimated_rows: Option<u64>,
 }

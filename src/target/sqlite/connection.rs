@@ -119,10 +119,11 @@ pub(super) fn settle(conn: &Connection) -> Result<(), Failure> {
 
 /// Opens the database at `path` beside a writer, for a short look; `None` when there is no file.
 pub(super) fn look(path: &Path) -> Result<Option<Connection>> {
-    if !path.exists() {
+    // A file that isn't there yet is an empty replica; a directory that isn't there is a mistake.
+    let file = resolve(path)?;
+    if !file.exists() {
         return Ok(None);
     }
-    let file = resolve(path)?;
     if file.is_dir() {
         return Err(cannot_open(path).because("it is a directory: name a file"));
     }
