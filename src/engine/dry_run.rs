@@ -99,7 +99,8 @@ impl Inner {
         if let Some(statement) = &missing_index {
             self.reporter.log(Level::Warn, format_args!("Table {} needs an index: {statement}", table.target));
         }
-        let hints = plan.hints.iter().filter(|(level, _)| *level >= Level::Warn).map(|(_, hint)| hint.clone()).collect();
+        let hints =
+            plan.hints.iter().filter(|(level, _)| *level >= Level::Warn).map(|(_, hint)| hint.clone()).collect();
         let names = |columns: Vec<usize>| -> Vec<String> {
             columns.into_iter().map(|column| plan.replica.source.columns[column].name.clone()).collect()
         };
