@@ -80,8 +80,12 @@ pub struct DryRun {
     pub dry_run: bool,
     /// The source, without secrets.
     pub source: String,
-    /// Where its configuration stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path.
+    /// Where its type stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path.
     pub configured_by: String,
+    /// Where each variable that it was made of stands, by the variable's name.
+    pub variables: BTreeMap<String, String>,
+    /// What the log warns of besides the tables' advice.
+    pub warnings: Vec<String>,
     /// By how many milliseconds the source's clock is ahead of this machine's; `None` where it tells no time.
     pub clock_skew_ms: Option<i64>,
     /// By the table's name in the target.
@@ -106,4 +110,15 @@ pub struct TablePlan {
     pub ddl: Vec<String>,
     /// Roughly how many rows would be read; `None` when the source can't tell.
     pub estimated_rows: Option<u64>,
+    /// What may need attention: what runs miss, or what makes them slow.
+    pub advice: Vec<Advice>,
+}
+
+/// What may need attention in how a table is synced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// What it is, and what to do.
+    pub message: String,
+    /// The statement to run at the source, where one mends it.
+    pub statement: Option<String>,
 }
