@@ -1,4 +1,4 @@
-import type { SyncStatus } from '../index.js';
+import type { SyncStatus, TableOptions } from '../index.js';
 import { syncInChild } from './support/child.js';
 import { Gate, onEveryServer, rejection } from './support/world.js';
 
@@ -111,6 +111,8 @@ onEveryServer((world) => {
       dryRun: true,
       source: expect.stringMatching(/^postgresql at 127.0.0.1:\d+, database test_/),
       configuredBy: 'options.source',
+      variables: {},
+      warnings: [],
       clockSkewMs: expect.any(Number),
       tables: {
         things: {
@@ -121,6 +123,7 @@ onEveryServer((world) => {
           primaryKey: ['id'],
           ddl: [expect.stringMatching(/^CREATE TABLE .*"things" .*"id" INTEGER NOT NULL/s)],
           estimatedRows: 200,
+          advice: [],
         },
       },
     });
@@ -138,7 +141,39 @@ onEveryServer((world) => {
       ddl: [expect.stringMatching(/ADD COLUMN "extra" INTEGER$/)],
     });
     expect(content()).toEqual(before);
-    expect(await rejection(plugin.triggerSync(['gone'], { dryRun }))).toMatchObject({ code: 'TABLE_NOT_FOUND' });
+    expect(await rejection(plugin.triggerSync(['gone', 'things'], { dryRun }))).toMatchObject({
+      code: 'TABLE_NOT_FOUND',
+      errors: [{ name: 'DataSyncError', table: 'gone' }],
+      stats: null,
+      plan: { source: expect.any(String), tables: { things: { mode: 'incremental' } } },
+    });
+  });
+
+  test('dryRun gives advice, with the statement where one helps', async () => {
+    await world.query(
+      `CREATE TABLE large (id int PRIMARY KEY, updated_at timestamptz, n int);
+       INSERT INTO large SELECT i, now(), i FROM generate_series(1, 150000) i; ANALYZE large;
+       CREATE TABLE old (id int PRIMARY KEY, created_at timestamptz)`,
+    );
+    const large = { name: 'large', as: 'whole', mode: 'full', columns: ['id', 'n'] } as const;
+    const advice = async (tables: TableOptions[]) => {
+      const plan = await world.sync({ tables }).plugin.triggerSync([], { dryRun: true });
+      return Object.values(plan.tables).map((table) => table.advice);
+    };
+    expect(await advice([{ name: 'large' }, { name: 'old' }])).toEqual([
+      [{ message: 'Table large needs an index', statement: expect.stringMatching(/^CREATE INDEX .*"updated_at"/) }],
+      [
+        {
+          message: expect.stringMatching(/^Table old has only created_at to track.*updates are missed/),
+          statement: null,
+        },
+      ],
+    ]);
+    // Read whole by choice, and because nothing else is left.
+    expect(await advice([large])).toEqual([[]]);
+    expect(await advice([{ name: 'large', exclude_columns: ['updated_at'] }])).toEqual([
+      [{ message: expect.stringMatching(/^Table large is large and is read whole every run/), statement: null }],
+    ]);
   });
 
   test('resetSyncState of one table, of all, and of one that is unknown', async () => {
