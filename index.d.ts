@@ -326,18 +326,12 @@ export interface TablePlan {
   primaryKey: string[];
   /** The statements that would run on the target before the first row. */
   ddl: string[];
+  /** What may not be as you expect, such as updates that are missed. The log warns of it, too. */
+  hints: string[];
+  /** The statement that would give the source an index it lacks to find changes by; `null` where none is missing. */
+  missingIndex: string | null;
   /** Roughly how many rows would be read, when the source knows. */
   estimatedRows: number | null;
-  /** What may need attention: what runs miss, or what makes them slow. The log warns of it, too. */
-  advice: TableAdvice[];
-}
-
-/** What may need attention in how a table is synced, such as a missing index, or that only `created_at` can be tracked. */
-export interface TableAdvice {
-  /** What it is, and what to do. */
-  message: string;
-  /** The statement to run at the source, where one mends it: the index that is missing. */
-  statement: string | null;
 }
 
 /** What `triggerSync(…, { dryRun: true })` found. Nothing was written. See {@link DataSyncError.plan}, too. */
@@ -354,7 +348,7 @@ export interface DryRun {
    * @example { EXTERNAL_DB_TYPE: '/srv/app/wrangler.toml [vars]', EXTERNAL_DB_PASS: '.dev.vars' }
    */
   variables: Record<string, string>;
-  /** What the log warns of besides the tables' advice, such as tables that are left out. */
+  /** What the log warns of besides the tables' hints, such as an option without effect, or a table that is left out. */
   warnings: string[];
   /** By how many milliseconds the source's clock is ahead of this machine's, about; `null` where it tells no time. */
   clockSkewMs: number | null;

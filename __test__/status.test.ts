@@ -122,8 +122,9 @@ onEveryServer((world) => {
           trackColumns: ['updated_at'],
           primaryKey: ['id'],
           ddl: [expect.stringMatching(/^CREATE TABLE .*"things" .*"id" INTEGER NOT NULL/s)],
+          hints: [],
+          missingIndex: null,
           estimatedRows: 200,
-          advice: [],
         },
       },
     });
@@ -149,31 +150,26 @@ onEveryServer((world) => {
     });
   });
 
-  test('dryRun gives advice, with the statement where one helps', async () => {
+  test('dryRun tells what could be better', async () => {
     await world.query(
-      `CREATE TABLE large (id int PRIMARY KEY, updated_at timestamptz, n int);
-       INSERT INTO large SELECT i, now(), i FROM generate_series(1, 150000) i; ANALYZE large;
+      `CREATE TABLE large (id int PRIMARY KEY, updated_at timestamptz);
+       INSERT INTO large SELECT i, now() FROM generate_series(1, 150000) i; ANALYZE large;
        CREATE TABLE old (id int PRIMARY KEY, created_at timestamptz)`,
     );
-    const large = { name: 'large', as: 'whole', mode: 'full', columns: ['id', 'n'] } as const;
-    const advice = async (tables: TableOptions[]) => {
-      const plan = await world.sync({ tables }).plugin.triggerSync([], { dryRun: true });
-      return Object.values(plan.tables).map((table) => table.advice);
-    };
-    expect(await advice([{ name: 'large' }, { name: 'old' }])).toEqual([
-      [{ message: 'Table large needs an index', statement: expect.stringMatching(/^CREATE INDEX .*"updated_at"/) }],
-      [
-        {
-          message: expect.stringMatching(/^Table old has only created_at to track.*updates are missed/),
-          statement: null,
-        },
-      ],
+    const plan = async (...tables: TableOptions[]) =>
+      Object.values((await world.sync({ tables }).plugin.triggerSync([], { dryRun: true })).tables);
+    expect(await plan({ name: 'large' }, { name: 'old' })).toMatchObject([
+      { hints: [], missingIndex: expect.stringMatching(/^CREATE INDEX .*"updated_at"/) },
+      {
+        hints: [expect.stringMatching(/^Table old has only created_at to track.*updates are missed/)],
+        missingIndex: null,
+      },
     ]);
-    // Read whole by choice, and because nothing else is left.
-    expect(await advice([large])).toEqual([[]]);
-    expect(await advice([{ name: 'large', exclude_columns: ['updated_at'] }])).toEqual([
-      [{ message: expect.stringMatching(/^Table large is large and is read whole every run/), statement: null }],
+    // Read whole because nothing else is left, and by choice.
+    expect(await plan({ name: 'large', exclude_columns: ['updated_at'] })).toMatchObject([
+      { hints: [expect.stringMatching(/^Table large is large and is read whole every run/)], missingIndex: null },
     ]);
+    expect(await plan({ name: 'large', mode: 'full' })).toMatchObject([{ hints: [], missingIndex: null }]);
   });
 
   test('resetSyncState of one table, of all, and of one that is unknown', async () => {

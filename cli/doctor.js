@@ -126,13 +126,12 @@ function checkClock(skew, check) {
 }
 
 function checkTables(tables, check) {
-  for (const [name, { mode, trackColumns, primaryKey, advice }] of Object.entries(tables)) {
+  for (const [name, { mode, trackColumns, primaryKey, hints, missingIndex }] of Object.entries(tables)) {
     const by = trackColumns.length > 0 ? `, tracked by ${trackColumns.join(', ')}` : '';
     const key = primaryKey.length > 0 ? `, key ${primaryKey.join(', ')}` : ', no key';
     check('table', 'ok', `${name}: ${mode}${by}${key}`);
-    for (const { message, statement } of advice) {
-      check(statement ? 'index' : 'hint', 'warn', message, statement && `Run at the source: ${statement}`);
-    }
+    for (const hint of hints) check('hint', 'warn', hint);
+    if (missingIndex) check('index', 'warn', `Table ${name} needs an index`, `Run at the source: ${missingIndex}`);
   }
 }
 

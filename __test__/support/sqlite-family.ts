@@ -102,6 +102,25 @@ async function starbasedb(): Promise<Place> {
   };
 }
 
+/** A StarbaseDB to write to; it is emptied when its test ends. */
+export function deployed() {
+  const [server] = servers('DATA_SYNC_TEST_STARBASEDB') as [URL];
+  const instance = name();
+  const url = new URL(instance, bare(server)).href;
+  const token = server.username;
+  return {
+    target: { type: 'starbasedb' as const, url, token },
+    /** The rows of a statement. */
+    async ask(sql: string): Promise<unknown[][]> {
+      const answer = await send('POST', new URL(`${url}/query/raw`), { authorization: `Bearer ${token}` }, { sql });
+      return JSON.parse(answer).result.rows;
+    },
+    async [Symbol.asyncDispose]() {
+      await send('DELETE', new URL(`control/${instance}`, bare(server)), {}, {});
+    },
+  };
+}
+
 /** A file at `path`, which is open only while a test changes it: the addon reads it in the same process. */
 function file(path: string): Place {
   return {

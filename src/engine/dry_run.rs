@@ -11,7 +11,7 @@ use crate::target::{Ddl, State, TablePhase, Target};
 
 use super::drift::{self, Drift};
 use super::select::{self, Selected, Selection};
-use super::status::{Advice, DryRun, TablePlan};
+use super::status::{DryRun, TablePlan};
 use super::{Inner, clock, plan, run};
 
 impl Inner {
@@ -121,18 +121,15 @@ impl Inner {
             }
             _ => Range::Whole,
         };
-        let mut advice = Vec::new();
         for (level, hint) in &plan.hints {
             self.reporter.log(*level, hint);
-            if *level == Level::Warn {
-                advice.push(Advice { message: printable(hint).into_owned(), statement: None });
-            }
         }
-        if let Some(statement) = source.advice(&plan.replica) {
-            let message = format!("Table {} needs an index", table.target);
-            self.reporter.log(Level::Warn, format_args!("{message}: {statement}"));
-            advice.push(Advice { message: printable(&message).into_owned(), statement: Some(statement) });
+        let missing_index = source.advice(&plan.replica);
+        if let Some(statement) = &missing_index {
+            self.reporter.log(Level::Warn, format_args!("Table {} needs an index: {statement}", table.target));
         }
+        let warned = plan.hints.iter().filter(|(level, _)| *level >= Level::Warn);
+        let hints = warned.map(|(_, hint)| printable(hint).into_owned()).collect();
         let names = |columns: Vec<usize>| -> Vec<String> {
             columns.into_iter().map(|column| plan.replica.source.columns[column].name.clone()).collect()
         };
@@ -148,8 +145,9 @@ impl Inner {
             },
             primary_key: names(plan.replica.key.iter().map(|&key| plan.replica.columns[key].source).collect()),
             ddl: target.ddl(&plan.replica, &steps),
+            hints,
+            missing_index,
             estimated_rows: source.estimate(&scan).await?,
-            advice,
         })
     }
 }

@@ -36,7 +36,7 @@ use queue::Queue;
 use report::Reporter;
 use run::{Control, Run};
 
-pub use status::{Advice, DryRun, Status, TablePlan, TableStatus};
+pub use status::{DryRun, Status, TablePlan, TableStatus};
 pub use verify::{Sample, SampleKind, TableDifferences, Verification};
 
 /// Keeps one target in sync with one source. Cheap to clone: clones share everything.

@@ -84,7 +84,7 @@ pub struct DryRun {
     pub configured_by: String,
     /// Where each variable that it was made of stands, by the variable's name.
     pub variables: BTreeMap<String, String>,
-    /// What the log warns of besides the tables' advice.
+    /// What the log warns of besides the tables' hints.
     pub warnings: Vec<String>,
     /// By how many milliseconds the source's clock is ahead of this machine's; `None` where it tells no time.
     pub clock_skew_ms: Option<i64>,
@@ -108,17 +108,10 @@ pub struct TablePlan {
     pub primary_key: Vec<String>,
     /// The statements that would be run on the target before the rows.
     pub ddl: Vec<String>,
+    /// What may not be as its user expects, such as updates that are missed.
+    pub hints: Vec<String>,
+    /// The statement that would give the source an index it lacks to find changes by.
+    pub missing_index: Option<String>,
     /// Roughly how many rows would be read; `None` when the source can't tell.
     pub estimated_rows: Option<u64>,
-    /// What may need attention: what runs miss, or what makes them slow.
-    pub advice: Vec<Advice>,
-}
-
-/// What may need attention in how a table is synced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Advice {
-    /// What it is, and what to do.
-    pub message: String,
-    /// The statement to run at the source, where one mends it.
-    pub statement: Option<String>,
 }

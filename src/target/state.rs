@@ -127,6 +127,7 @@ pub(super) fn check_version(found: Option<&str>) -> Result<()> {
 }
 
 /// A row of `tmp_data_sync_state`, by its columns' names; the counts are the target's own.
+#[expect(clippy::struct_field_names, reason = "they are the columns' names")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) source_table: String,

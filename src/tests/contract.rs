@@ -704,17 +704,16 @@ async fn a_dry_run_plans_what_it_can(bed: Box<dyn Bed>) {
     assert_eq!((failure.first.code, failure.stats), ("SCHEMA", None));
     let plan = *failure.plan.unwrap();
     assert_eq!(plan.tables.keys().collect::<Vec<_>>(), ["old", "zzz"]);
-    assert_eq!(plan.tables["zzz"].advice, []);
-    assert_eq!(plan.tables["old"].advice.len(), 1);
-    let advice = &plan.tables["old"].advice[0];
-    assert!(advice.message.starts_with("Table old has only created_at to track"), "{advice:?}");
-    assert_eq!(advice.statement, None);
+    assert_eq!(plan.tables["zzz"].hints, [""; 0]);
+    let [hint] = plan.tables["old"].hints.as_slice() else { panic!("{plan:?}") };
+    assert!(hint.starts_with("Table old has only created_at to track"), "{hint}");
+    assert_eq!(plan.tables["old"].missing_index, None);
     assert_eq!(plan.warnings, ["No further table matches 'none*'"]);
     assert!(plan.clock_skew_ms.is_some());
     assert!(world.is_untouched(), "a dry run makes nothing");
     // The log says the same.
     let log = world.log(Level::Warn);
-    let told = [&plan.warnings[0], &advice.message].map(|line| format!("Data Sync Plugin: {line}"));
+    let told = [&plan.warnings[0], hint].map(|line| format!("Data Sync Plugin: {line}"));
     assert_eq!(log, told);
     // A table that is named and not there doesn't hide the others either.
     let named = ["nowhere", "zzz"].map(str::to_owned).to_vec();

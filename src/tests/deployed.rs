@@ -10,7 +10,7 @@ use crate::event::{Event, Level};
 use super::bed::{Datum, Shape};
 use super::postgres_bed;
 use super::sqlite_bed::{self, Place, Told};
-use super::world::{World, at, query, row, usual};
+use super::world::{World, at, query, row, some, usual};
 
 /// A StarbaseDB of a test's own, and the file that its rows are in.
 pub struct Deployed {
@@ -86,6 +86,7 @@ async fn a_target_that_goes_away_at_any_request() {
     let options = json!({ "deletes": "hard", "delete_limit": 1, "retry": { "attempts": 1 } });
     let mut world = World::new(bed, options);
     world.run().await;
+    world.damage("CREATE INDEX mine ON typed (name)");
     let mut whole = 0;
     let mut request = 0;
     let (mut round, mut failures) = (0_i64, 0);
@@ -121,7 +122,9 @@ async fn a_target_that_goes_away_at_any_request() {
                 failures += 1;
                 assert!(failure.first.retryable, "{failure:?}");
             }
+            assert_eq!(world.query("SELECT count(*) FROM typed")[0].len(), 1, "it is there at any time");
             world.run().await;
+            assert_eq!(world.query("SELECT tbl_name FROM sqlite_schema WHERE name = 'mine'"), [["typed"].map(some)]);
             for shape in [&users, &log, &typed] {
                 world.assert_equal(shape).await;
             }
@@ -130,6 +133,35 @@ async fn a_target_that_goes_away_at_any_request() {
     }
     println!("{whole} requests of a run, {failures} runs failed");
     assert!(failures >= whole, "only {failures} runs failed");
+    world.end().await;
+}
+
+/// The same of a first load that takes many requests: it goes on where it was, and misses no row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_load_whose_target_goes_away_at_any_request() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..400).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let mut world = World::new(bed, json!({ "batch_size": 10, "retry": { "attempts": 1 } }));
+    let before = world.requests().await;
+    world.run().await;
+    let whole = world.requests().await - before;
+    for request in 0..whole {
+        for fault in [unavailable(), lost()] {
+            world.restart(json!({})).await;
+            world.bed.deployed().unwrap().clear().await;
+            let mut faults = vec![Value::Null; usize::try_from(request).unwrap()];
+            faults.push(fault);
+            faults.extend((0..60).map(|_| unavailable()));
+            world.break_target(faults).await;
+            drop(world.sync.sync(None, CancellationToken::new()).await);
+            world.break_target(Vec::new()).await;
+            world.run().await;
+            world.assert_equal(&shape).await;
+        }
+    }
+    assert!(whole > 12, "{whole} requests of a load");
     world.end().await;
 }
 

@@ -210,12 +210,8 @@ fn writes(replica: &Replica, write: Write, marks: bool, special: &Special) -> St
     let update =
         sql::on_conflict(replica, marks, &stored).filter(|_| write != Write::InsertNew && !replica.key.is_empty());
     if let Some(update) = update {
-        body.push_str(&format!(
-            "{} ON CONFLICT ({}) DO UPDATE {update}; {}",
-            insert("(SELECT inserted FROM tmp_data_sync_lease) < NEW.many"),
-            key(replica),
-            count("updated")
-        ));
+        let pass = insert("(SELECT inserted FROM tmp_data_sync_lease) < NEW.many");
+        body = format!("{body}{pass} ON CONFLICT ({}) DO UPDATE {update}; {}", key(replica), count("updated"));
     }
     // The table aside has no state of its own.
     if write != Write::Aside {

@@ -141,7 +141,7 @@ async fn read(source: &mut dyn Source, theirs: &Replica, mut sink: BatchSink) ->
 /// `columns` of the target's table as a source's, and of the rows those that `filter` lets through.
 fn theirs(replica: &Replica, table: Table, columns: &[&str], filter: Option<String>) -> Replica {
     // A table without a key is read by its rows' numbers.
-    let numbered = table.numbered.then(|| table.key.clone()).unwrap_or_default();
+    let numbered = if table.numbered { table.key.clone() } else { Vec::new() };
     let names = numbered.iter().map(String::as_str).chain(columns.iter().copied());
     let columns: Vec<ReplicaColumn> = names
         .filter_map(|name| {

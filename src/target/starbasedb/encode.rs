@@ -222,14 +222,14 @@ fn too_large(replica: &Replica, column: usize, size: usize, cell: &Cell) -> Erro
     let name = &replica.columns[column].name;
     let most =
         if matches!(cell, Cell::Blob { .. }) { "about 1 MB for a blob, which goes as its digits" } else { "2 MB" };
-    limit(replica, format!("Column '{name}' has a value that takes {} of JSON", megabytes(size)), most)
+    limit(replica, &format!("Column '{name}' has a value that takes {} of JSON", megabytes(size)), most)
 }
 
 fn row_too_large(replica: &Replica, size: usize) -> Error {
-    limit(replica, format!("A row takes {} of JSON", megabytes(size)), "2 MB")
+    limit(replica, &format!("A row takes {} of JSON", megabytes(size)), "2 MB")
 }
 
-fn limit(replica: &Replica, what: String, most: &str) -> Error {
+fn limit(replica: &Replica, what: &str, most: &str) -> Error {
     Error::new(Kind::TargetWrite, format!("Failed to write to table '{}'", replica.target)).because(format!(
         "{what}, and a StarbaseDB in a Durable Object takes {most}; leave large columns out with exclude_columns"
     ))

@@ -86,20 +86,19 @@ pub(super) async fn resume(remote: &Remote, note: &str) -> Result<()> {
 async fn finish(remote: &Remote, note: &Note) -> Result<Vec<String>> {
     let context = replacing(&note.table);
     let there = remote.ask("SELECT 1 FROM sqlite_schema WHERE name = ?1", &[Some(&note.aside)], &context).await?;
-    if !there.is_empty() {
+    let put = state::put("?1", &note.table, Count::Anew, note.nulls.as_deref());
+    let replace = if there.is_empty() {
+        put
+    } else {
         // Views and triggers that name the table go on naming it, instead of being checked while it is gone.
-        let replace = format!(
+        format!(
             "DROP VIEW IF EXISTS {APPLY}; PRAGMA legacy_alter_table = ON; DROP TABLE IF EXISTS {table};
              ALTER TABLE {aside} RENAME TO {table}; PRAGMA legacy_alter_table = OFF; {put}",
             table = quote(&note.table),
             aside = quote(&note.aside),
-            put = state::put("?1", &note.table, Count::Anew, note.nulls.as_deref())
-        );
-        remote.change(&replace, &[Some(&note.state)], &context).await?;
-    } else {
-        let put = state::put("?1", &note.table, Count::Anew, note.nulls.as_deref());
-        remote.change(&put, &[Some(&note.state)], &context).await?;
-    }
+        )
+    };
+    remote.change(&replace, &[Some(&note.state)], &context).await?;
     let mut lost = Vec::new();
     for (kind, name, statement) in &note.objects {
         let known = remote.ask("SELECT 1 FROM sqlite_schema WHERE name = ?1", &[Some(name)], &context).await?;
