@@ -137,7 +137,9 @@ onEveryServer((world) => {
     const text = inFolder('notes.txt');
     writeFileSync(text, 'no database '.repeat(200));
     const foreign = checks('-d', text);
-    expect(foreign).toMatch(/file is not a database: it is another kind of file, or encrypted; name another file/);
+    expect(foreign).toMatch(
+      /file is not a database, but another kind of file, or encrypted: name a SQLite file with database, or/,
+    );
     expect(foreign).not.toContain('right to write');
     expect(cli('status', '-d', text).stderr).toContain('move this one away');
     const url = { DATA_SYNC_TARGET_TOKEN: 'a-token' };

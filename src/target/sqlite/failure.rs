@@ -73,8 +73,8 @@ pub(super) fn cause(error: &rusqlite::Error) -> String {
               the -wal and -shm beside it, and their directory"
         }
         Some(ErrorCode::NotADatabase) => {
-            "file is not a database: it is another kind of file, or encrypted; name another file with database, or move \
-              this one away"
+            "file is not a database, but another kind of file, or encrypted: name a SQLite file with database, or one that \
+              isn't there yet, or move this one away"
         }
         Some(ErrorCode::DatabaseCorrupt) => "the database is damaged: restore it from a backup or delete it",
         // A trigger words its own message, which may quote the row.
