@@ -148,7 +148,8 @@ pub trait TargetLock: Send + Sync {
 /// Where rows go.
 ///
 /// Contract: every method that writes does so in one transaction that holds the rows *and* the table's state, so that
-/// after a crash both are there or neither is. No transaction is open between two calls, so the target is never locked
+/// after a crash both are there or neither is. A target that takes only so much at once writes in several: each keeps the
+/// count of rows, and the state comes with the last one, never before its rows. No transaction is open between two calls, so the target is never locked
 /// while the source is waited for. Staged keys and asides belong to the run: a crash loses them and the run's next try
 /// starts them anew. Where a state is passed it is written as it stands, except `record_count` and `null_tracked`,
 /// which the target keeps; [`TableState`]s that come back have them filled.
@@ -214,7 +215,8 @@ pub trait Target: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Key>>;
 
-    /// Removes the target's rows whose key was not staged, all in one transaction, and stores `state`.
+    /// Removes the target's rows whose key was not staged, all in one transaction where the target takes so many keys at
+    /// once, and stores `state`.
     async fn remove_unstaged(&self, replica: &Arc<Replica>, removal: Removal, state: &TableState) -> Result<Changes>;
 
     /// Begins a comparison of rows, or its next look: forgets the rows of the look before, keeps the suspects.
