@@ -326,35 +326,34 @@ export interface TablePlan {
   primaryKey: string[];
   /** The statements that would run on the target before the first row. */
   ddl: string[];
-  /** What may not be as you expect, such as updates that are missed. */
+  /** What may not be as you expect, such as updates that are missed. The log warns of it, too. */
   hints: string[];
   /** The statement that would give the source an index it lacks to find changes by; `null` where none is missing. */
   missingIndex: string | null;
-  /** Roughly how many rows the source holds, when it knows. */
+  /** Roughly how many rows would be read, when the source knows. */
   estimatedRows: number | null;
 }
 
-/** What `triggerSync(…, { dryRun: true })` found. Nothing was written. */
+/** What `triggerSync(…, { dryRun: true })` found. Nothing was written. See {@link DataSyncError.plan}, too. */
 export interface DryRun {
   dryRun: true;
   /** The source, without secrets, such as `postgresql at db.example.com:5432, database app`. */
   source: string;
-  /** Where its configuration stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path. */
+  /** Where its type stands: `options.source`, `environment`, `.dev.vars` (or `.dev.vars.NAME`), or the wrangler file's path. */
   configuredBy: string;
-  /** What is odd about that configuration, such as an option that has no effect. */
+  /**
+   * Where each variable stands that the source was made of, by the variable's name: one of the above, a wrangler file with
+   * the section. Never a value. Empty for `options.source`.
+   *
+   * @example { EXTERNAL_DB_TYPE: '/srv/app/wrangler.toml [vars]', EXTERNAL_DB_PASS: '.dev.vars' }
+   */
+  variables: Record<string, string>;
+  /** What the log warns of besides the tables' hints, such as an option without effect, or a table that is left out. */
   warnings: string[];
   /** By how many milliseconds the source's clock is ahead of this machine's, about; `null` where it tells no time. */
   clockSkewMs: number | null;
   /** By the table's name in the target. */
   tables: Record<string, TablePlan>;
-  /** Why tables that were asked for are not among them; a run would fail with these. */
-  errors: {
-    code: DataSyncErrorCode;
-    message: string;
-    table: string | null;
-    cause: string | null;
-    retryable: boolean;
-  }[];
 }
 
 /** How a table in the target differs from the source's. */
@@ -467,6 +466,11 @@ export class DataSyncError extends Error {
   readonly stats: SyncStats | null;
   /** One per failed table. */
   readonly errors: DataSyncError[];
+  /**
+   * What a dry run found all the same: the source, and the tables that can be planned. `null` for other calls, and where the
+   * configuration names no source.
+   */
+  readonly plan: DryRun | null;
 }
 
 /** The events by name, with what their listeners are given. */
@@ -574,10 +578,11 @@ export class DataSyncPlugin extends EventEmitter {
   getSyncStatus(): Promise<SyncStatus>;
 
   /**
-   * Runs a sync now. A trigger during a run waits for it, and waiting triggers are merged.
+   * Runs a sync now. A trigger during a run waits for it, and waiting triggers are merged. With `dryRun` it says what a run
+   * would do, and writes nothing.
    *
    * @param tables names as in the option `tables`; all when absent or empty
-   * @throws {DataSyncError} when a table failed; the others are in sync all the same
+   * @throws {DataSyncError} when a table failed; the others are in sync all the same, or, with `dryRun`, in the error's `plan`
    */
   triggerSync(tables?: readonly string[] | null, options?: TriggerOptions & { dryRun?: false }): Promise<SyncStats>;
   triggerSync(

@@ -10,7 +10,7 @@ const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 const LONGEST_DELAY = 2 ** 31 - 1;
 
 class DataSyncError extends Error {
-  constructor(message, { code, table, cause, retryable, stats, errors } = {}) {
+  constructor(message, { code, table, cause, retryable, stats, errors, plan } = {}) {
     super(message);
     this.name = 'DataSyncError';
     this.code = code ?? 'INTERNAL';
@@ -19,6 +19,7 @@ class DataSyncError extends Error {
     this.retryable = retryable ?? false;
     this.stats = stats ?? null;
     this.errors = errors ?? [];
+    this.plan = plan ?? null;
   }
 }
 

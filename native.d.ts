@@ -33,3 +33,9 @@ export declare class NativeDataSync {
  * `instanceof TypeError` inside a `vm` context, where test runners live.
  */
 export declare function checkOptions(optionsJson: string): string | null
+
+/**
+ * Where rows go by checked options and this process's environment, as JSON and without secrets: `{ type, path }` or
+ * `{ type, url }`. Nothing where no place can be told, such as a local StarbaseDB that isn't there: each call says why.
+ */
+export declare function targetOf(optionsJson: string): string | null

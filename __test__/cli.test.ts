@@ -1,39 +1,12 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from './support/child.js';
+import { CLI, commandLine, environment } from './support/cli.js';
 import { onEveryServer, until } from './support/world.js';
 
-const CLI = join(root, 'cli.js');
-
 onEveryServer((world) => {
-  /** Where a user stands: a folder with a wrangler file, and the password beside it. */
-  function place(variables: Record<string, string | number> = {}) {
-    const { host, port, user, password, database } = world.database.source;
-    const all = { TYPE: 'postgresql', HOST: host, PORT: port, USER: user, DATABASE: database, ...variables };
-    const lines = Object.entries(all).map(([name, value]) => `EXTERNAL_DB_${name} = ${JSON.stringify(value)}`);
-    writeFileSync(join(world.folder.path, 'wrangler.toml'), `[vars]\n${lines.join('\n')}\n`);
-    writeFileSync(join(world.folder.path, '.dev.vars'), `EXTERNAL_DB_PASS=${password}\n`);
-  }
-  const environment = { PATH: process.env.PATH, HOME: process.env.HOME };
-
-  function cli(...args: string[]) {
-    const done = spawnSync(process.execPath, [CLI, ...args], {
-      cwd: world.folder.path,
-      encoding: 'utf8',
-      env: environment,
-    });
-    const { status, stdout, stderr } = done;
-    expect(stdout + stderr).not.toContain(world.database.source.password);
-    return { status, stdout, stderr };
-  }
-  /** The last line of `--json`; each line has to be JSON. */
-  function json(...args: string[]) {
-    const { status, stdout } = cli(...args, '--json');
-    const lines = stdout.trimEnd().split('\n');
-    return { status, lines: lines.map((line) => JSON.parse(line)), last: JSON.parse(lines.at(-1) as string) };
-  }
+  const { place, cli, json } = commandLine(world);
   const path = () => join(world.folder.path, 'starbasedb.sqlite');
 
   test('from nothing to a replica, with what a user would type', async () => {
@@ -99,66 +72,49 @@ onEveryServer((world) => {
     await world.expectSame('items', { path: path() });
   });
 
-  test('doctor says what is wrong, and what to do', async () => {
+  test('plan shows what can be planned, and what a run would fail of', async () => {
     await world.items(10);
-    await world.query(
-      'CREATE TABLE large (id int PRIMARY KEY, updated_at timestamptz); INSERT INTO large SELECT i, now() FROM generate_series(1, 150000) i; ANALYZE large',
-    );
     place();
-    const well = cli('doctor');
-    expect(well.status).toBe(0);
-    for (const part of [
-      /ok +configuration .*wrangler.toml/,
-      /ok +connection/,
-      /ok +clock/,
-      /ok +table +items: incremental/,
-    ]) {
-      expect(well.stdout).toMatch(part);
-    }
-    expect(well.stdout).toMatch(/warn +index +Table large needs an index\n +→ Run at the source: CREATE INDEX/);
-    for (const flags of [['-q'], ['--log-level', 'silent']]) {
-      const { checks } = json('doctor', ...flags).last.result;
-      expect(checks).toContainEqual(expect.objectContaining({ name: 'index', level: 'warn' }));
-    }
-    place({ PORT: 1 });
-    expect(cli('doctor')).toMatchObject({
-      status: 3,
-      stdout: expect.stringMatching(/fail +connection +CONNECT: .+\n +→ Is/),
-    });
-    place({ USER: 'nobody_at_all' });
-    expect(cli('doctor')).toMatchObject({
-      status: 3,
-      stdout: expect.stringMatching(/fail +connection +AUTH: .+\n +→ Check/),
-    });
-    place({ HOST: '', USER: '' });
-    const missing = cli('doctor').stdout;
-    expect(missing).toMatch(/fail +configuration +CONFIG: .*EXTERNAL_DB_HOST.*EXTERNAL_DB_USER/);
+    const file = join(world.folder.path, 'options.json');
+    // The failed statement ends the transaction in which the others are planned.
+    const bad = { name: 'items', as: 'bad', where: 'no_such_column = 1' };
+    writeFileSync(file, JSON.stringify({ tables: [bad, 'gone'] }));
+    const nothing = cli('plan', '-o', file);
+    expect(nothing).toMatchObject({ status: 1, stdout: '' });
+    await world.items(10, 'more');
+    writeFileSync(file, JSON.stringify({ tables: [bad, 'gone', 'more'] }));
+    const found = cli('plan', '-o', file);
+    expect(found.status).toBe(1);
+    expect(found.stdout).toMatch(/more +incremental/);
+    expect(found.stdout).not.toMatch(/bad|gone/);
+    expect(found.stderr).toMatch(/^SOURCE_READ: .*'bad'.*no_such_column/m);
+    expect(found.stderr).toMatch(/^TABLE_NOT_FOUND: Table 'gone' not found/m);
+    const { status, lines } = json('plan', '-o', file);
+    expect(status).toBe(1);
+    expect(lines).toMatchObject([
+      { type: 'result', command: 'plan', result: { tables: { more: { mode: 'incremental' } } } },
+      { type: 'error', error: { code: 'SOURCE_READ', table: 'bad' } },
+      { type: 'error', error: { code: 'TABLE_NOT_FOUND', table: 'gone' } },
+    ]);
+  });
+
+  test('status of a file that is not there yet, and of one that can not be made', async () => {
+    await world.items(1);
     place();
-    const both = cli('doctor', '--tables', 'nowhere,items,large');
-    expect(both).toMatchObject({ status: 3, stderr: '' });
-    for (const part of [/fail +table +TABLE_NOT_FOUND/, /ok +table +items: /, /ok +table +large: /, /warn +index/]) {
-      expect(both.stdout).toMatch(part);
-    }
-    expect(cli('plan', '--tables', 'nowhere,items')).toMatchObject({
-      status: 1,
-      stdout: expect.stringMatching(/CREATE TABLE "items"[\s\S]*TABLE_NOT_FOUND: /),
-    });
-    const text = join(world.folder.path, 'notes.txt');
-    writeFileSync(
-      text,
-      'no database, but more than a few words about one, so that it is not taken for an empty one'.repeat(20),
-    );
-    expect(cli('doctor', '--database', text).stdout).toMatch(
-      /fail +target .*not a database.*\n +→ That file is none of SQLite/,
-    );
+    const none = cli('status');
+    expect(none).toMatchObject({ status: 0, stderr: '' });
+    expect(none.stdout).toContain("starbasedb.sqlite isn't there yet: the first run makes it.");
+    expect(json('status').last).toMatchObject({ result: { lastSyncTime: null, tableMap: {} } });
     const nowhere = join(world.folder.path, 'nowhere', 'x.sqlite');
-    expect(cli('status', '--database', nowhere)).toMatchObject({
-      status: 1,
-      stderr: expect.stringContaining('directory'),
-    });
-    expect(cli('status', '--database', join(world.folder.path, 'later.sqlite')).status).toBe(0);
-    expect(cli('doctor', '--database', join(world.folder.path, 'nowhere', 'x.sqlite')).stdout).toMatch(/fail +target/);
-    expect(cli('doctor', '--database', 'auto').stdout).toMatch(/fail +target +CONFIG: .*found no StarbaseDB/);
+    for (const args of [['status'], ['plan'], ['sync'], ['reset', '--yes']]) {
+      const { status, stderr } = cli(...args, '-d', nowhere);
+      expect({ args, status }).toEqual({ args, status: 1 });
+      expect(stderr).toMatch(
+        /TARGET_WRITE: Failed to open target database '.*x\.sqlite': the directory .*nowhere can't/,
+      );
+    }
+    writeFileSync(path(), '');
+    expect(cli('status').stdout).toMatch(/^Nothing was synced into .*starbasedb\.sqlite yet\.$/m);
   });
 
   test('what was mistyped is told, with a proposal', () => {
@@ -198,12 +154,6 @@ onEveryServer((world) => {
     for (const command of ['sync', 'watch', 'status', 'reset', 'verify', 'plan', 'doctor']) {
       expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
       expect(cli(command, '--help').stdout).toContain('Exit codes:');
-    }
-    const readme = readFileSync(join(root, 'README.md'), 'utf8');
-    const [, section] = /^## Command line$([\s\S]+?)^## /m.exec(readme) as RegExpExecArray;
-    const help = ['sync', 'watch', 'verify', 'reset'].map((command) => cli(command, '--help').stdout).join('');
-    for (const [flag] of (section as string).matchAll(/--[a-z][a-z-]+/g)) {
-      if (flag !== '--help') expect(help).toContain(flag);
     }
     const file = join(world.folder.path, 'options.json');
     writeFileSync(file, JSON.stringify({ tables: [{ name: 'items', where: 'id <= 3' }], database: 'other.sqlite' }));

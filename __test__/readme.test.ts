@@ -1,5 +1,6 @@
 /** What the README and `index.d.ts` name is what the code knows: no more, no less. */
 
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -172,6 +173,46 @@ test('columns of the state', () => {
   )?.[1] as string;
   const columns = [...create.matchAll(/(\w+) (?:TEXT|INTEGER)/g)].map(([, name]) => name).sort();
   expect(documented('The state, and how to read it at three in the morning')).toEqual(columns);
+});
+
+/** What `--help` of a command, or of none, prints. */
+function help(...command: string[]): string {
+  const { stdout } = spawnSync(process.execPath, [join(__dirname, '..', 'cli.js'), ...command, '--help'], {
+    encoding: 'utf8',
+  });
+  return stdout;
+}
+
+/** The names at the beginning of the lines of a help's lists. */
+const listed = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map(([, name]) => name as string);
+
+const COMMANDS = listed(help(), /^ {2}([a-z]+) \[/gm).filter((name) => name !== 'help');
+
+test('commands', () => {
+  expect(COMMANDS).toHaveLength(7);
+  const named = listed(section('Command line'), /^npx @starbasedb\/plugin-data-sync (\w+)/gm);
+  expect(named.sort()).toEqual([...COMMANDS].sort());
+});
+
+test('flags of the command line', () => {
+  const flags = (text: string) => listed(text, /^ {2}((?:-\w, )?--[a-z-]+(?: <[a-z]+>)?)(?: {2}|$)/gm);
+  const taken = [...COMMANDS.map((name) => [name, help(name)]), ['none', help()]].flatMap(([command, text]) =>
+    flags(text as string).map((flag) => `${flag} with ${command}`),
+  );
+  const told = rows('Flags').flatMap(({ names: [flag], cells: [, commands = ''] }) => {
+    const named = [...commands.matchAll(/`(\w+)`/g)].map(([, name]) => name as string);
+    const every = commands.includes('every command') ? COMMANDS : [];
+    return [...named, ...every, ...(commands.includes('none') ? ['none'] : [])].map((name) => `${flag} with ${name}`);
+  });
+  expect(told.sort()).toEqual(taken.sort());
+  // What the text mentions is there, too.
+  const known = taken.map((each) => /--[a-z-]+/.exec(each)?.[0]);
+  for (const flag of section('Command line').match(/--[a-z-]+(?=[ `])/g) ?? []) expect(known).toContain(flag);
+});
+
+test('exit codes', () => {
+  const told = rows('Exit codes').map(({ cells }) => Number(cells[0]));
+  expect(told).toEqual(listed(help(), /^ {2}(\d+) /gm).map(Number));
 });
 
 test('links lead somewhere', () => {

@@ -180,6 +180,9 @@ onEveryServer((world) => {
       error: { code: 'TABLE_NOT_FOUND', table: 'items', retryable: false, errors: [{ table: 'items' }] },
     });
     expect(text).not.toContain(world.database.source.password);
+    expect(await (await post('/sync', { dryRun: true })).json()).toMatchObject({
+      error: { code: 'TABLE_NOT_FOUND', stats: null, errors: [{ table: 'items' }], plan: { dryRun: true, tables: {} } },
+    });
     expect(await (await get('/metrics')).text()).toContain('data_sync_errors_total{code="TABLE_NOT_FOUND"} 1');
   });
 

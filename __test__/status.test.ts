@@ -1,4 +1,4 @@
-import type { SyncStatus } from '../index.js';
+import type { SyncStatus, TableOptions } from '../index.js';
 import { syncInChild } from './support/child.js';
 import { Gate, onEveryServer, rejection } from './support/world.js';
 
@@ -111,9 +111,9 @@ onEveryServer((world) => {
       dryRun: true,
       source: expect.stringMatching(/^postgresql at 127.0.0.1:\d+, database test_/),
       configuredBy: 'options.source',
+      variables: {},
       warnings: [],
       clockSkewMs: expect.any(Number),
-      errors: [],
       tables: {
         things: {
           source: 'public.items',
@@ -142,10 +142,34 @@ onEveryServer((world) => {
       ddl: [expect.stringMatching(/ADD COLUMN "extra" INTEGER$/)],
     });
     expect(content()).toEqual(before);
-    expect(await plugin.triggerSync(['gone', 'things'], { dryRun })).toMatchObject({
-      tables: { things: { phase: 'incremental' } },
-      errors: [{ code: 'TABLE_NOT_FOUND', message: expect.stringContaining("'gone'") }],
+    expect(await rejection(plugin.triggerSync(['gone', 'things'], { dryRun }))).toMatchObject({
+      code: 'TABLE_NOT_FOUND',
+      errors: [{ name: 'DataSyncError', table: 'gone' }],
+      stats: null,
+      plan: { source: expect.any(String), tables: { things: { mode: 'incremental' } } },
     });
+  });
+
+  test('dryRun tells what could be better', async () => {
+    await world.query(
+      `CREATE TABLE large (id int PRIMARY KEY, updated_at timestamptz);
+       INSERT INTO large SELECT i, now() FROM generate_series(1, 150000) i; ANALYZE large;
+       CREATE TABLE old (id int PRIMARY KEY, created_at timestamptz)`,
+    );
+    const plan = async (...tables: TableOptions[]) =>
+      Object.values((await world.sync({ tables }).plugin.triggerSync([], { dryRun: true })).tables);
+    expect(await plan({ name: 'large' }, { name: 'old' })).toMatchObject([
+      { hints: [], missingIndex: expect.stringMatching(/^CREATE INDEX .*"updated_at"/) },
+      {
+        hints: [expect.stringMatching(/^Table old has only created_at to track.*updates are missed/)],
+        missingIndex: null,
+      },
+    ]);
+    // Read whole because nothing else is left, and by choice.
+    expect(await plan({ name: 'large', exclude_columns: ['updated_at'] })).toMatchObject([
+      { hints: [expect.stringMatching(/^Table large is large and is read whole every run/)], missingIndex: null },
+    ]);
+    expect(await plan({ name: 'large', mode: 'full' })).toMatchObject([{ hints: [], missingIndex: null }]);
   });
 
   test('resetSyncState of one table, of all, and of one that is unknown', async () => {

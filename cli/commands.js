@@ -4,6 +4,7 @@ const { createInterface } = require('node:readline/promises');
 const { EXIT, exitOf } = require('./exit.js');
 const { UsageError } = require('./options.js');
 const { paint, plain, Progress } = require('./output.js');
+const { emptyWords } = require('./target.js');
 
 const count = (number, noun) => `${number.toLocaleString()} ${noun}${number === 1 ? '' : 's'}`;
 const time = (text) => (text === null ? 'never' : text.replace('T', ' ').replace(/\.\d+Z$/, 'Z'));
@@ -66,7 +67,7 @@ async function watch(plugin, output) {
   return code;
 }
 
-async function status(plugin, output) {
+async function status(plugin, output, _names, _flags, target) {
   const found = await plugin.getSyncStatus();
   output.result('status', found, () => {
     const rows = Object.entries(found.tableMap).map(([name, table]) => [
@@ -77,7 +78,7 @@ async function status(plugin, output) {
       table.lastValue,
       time(table.lastSyncTime),
     ]);
-    if (rows.length === 0) output.say('Nothing was synced into this target yet.');
+    if (rows.length === 0) output.say(`${plain(emptyWords(target))}.`);
     else output.table(['table', 'mode', 'phase', 'rows', 'position', 'in sync'], rows, [3]);
     output.say(`\nAll in sync: ${time(found.lastSyncTime)}${found.isRunning ? '; a run is under way' : ''}`);
     for (const [name, { lastError }] of Object.entries(found.tableMap)) {
@@ -138,8 +139,20 @@ async function verify(plugin, output, tables, { repair = false }) {
   return differ ? EXIT.found : EXIT.ok;
 }
 
+/** Shows what can be planned, and after it what can't: the run would go the same way. */
 async function plan(plugin, output) {
-  const found = await plugin.triggerSync(undefined, { dryRun: true });
+  try {
+    showPlan(output, await plugin.triggerSync(undefined, { dryRun: true }));
+    return EXIT.ok;
+  } catch (error) {
+    if (Object.keys(error.plan?.tables ?? {}).length === 0) throw error;
+    showPlan(output, error.plan);
+    for (const fault of error.errors) output.error(fault);
+    return exitOf(error);
+  }
+}
+
+function showPlan(output, found) {
   output.result('plan', found, () => {
     const rows = Object.entries(found.tables).map(([name, table]) => [
       table.source,
@@ -153,16 +166,14 @@ async function plan(plugin, output) {
     output.table(['source', 'target', 'mode', 'phase', 'tracked by', 'key', 'about rows'], rows, [6]);
     for (const { ddl } of Object.values(found.tables))
       for (const statement of ddl) output.say(`\n${plain(statement)};`);
-    for (const { code, message } of found.errors) output.say(`\n${code}: ${plain(message)}`);
     output.say('\nNothing was written.');
   });
-  return found.errors.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
 /** Runs a command on a plugin; gives the exit code. Failures are told here, once. */
-async function perform(command, plugin, output, names, flags) {
+async function perform(command, plugin, output, names, flags, target) {
   try {
-    return await command(plugin, output, names, flags);
+    return await command(plugin, output, names, flags, target);
   } catch (error) {
     output.error(error);
     return exitOf(error);

@@ -1,16 +1,15 @@
 'use strict';
 
-const { accessSync, constants, existsSync } = require('node:fs');
-const { dirname, resolve } = require('node:path');
 const { EXIT } = require('./exit.js');
 const { paint, plain } = require('./output.js');
+const { emptyWords, obstacles } = require('./target.js');
 
 /** Milliseconds that clocks may differ by without a word. */
 const SKEW = 5000;
 
 const MARKS = { ok: ['ok', 'green'], warn: ['warn', 'yellow'], fail: ['fail', 'red'] };
 
-/** What to do about an error, by its code. */
+/** What to do about an error, by its code. Of the others their messages say it. */
 const REMEDIES = {
   CONFIG: 'Set what is missing in the environment, .dev.vars or the wrangler file, or give it in --options FILE.',
   CONNECT:
@@ -20,82 +19,100 @@ const REMEDIES = {
   SOURCE_READ: 'Give the role the right to read what the message names.',
   SOURCE_CHANGED: 'Name another target, or run reset when this one is to follow the source from now on.',
   SCHEMA: 'Name key, track column or columns in --options FILE as the message says.',
-  TARGET_WRITE: 'Give this user the right to write the file and its folder.',
   TARGET_BUSY: 'Another run holds the target; wait for it, or end it.',
+  SYNC_DISABLED: 'Set enabled to true in --options FILE.',
 };
 
-function remedyOf({ code, message }) {
-  if (message.includes('not a database')) {
-    return 'That file is none of SQLite: name another one with --database, or move this one away.';
-  }
-  return REMEDIES[code] ?? null;
-}
+/** What an error without a table is about. */
+const SUBJECTS = {
+  CONFIG: 'configuration',
+  SYNC_DISABLED: 'configuration',
+  CONNECT: 'connection',
+  AUTH: 'connection',
+  RATE_LIMITED: 'connection',
+  SOURCE_CHANGED: 'target',
+  TARGET_WRITE: 'target',
+  TARGET_BUSY: 'target',
+};
 
 /** Looks at all that a run needs, changes nothing, and says what to do. */
-async function doctor(plugin, output, { wishes }) {
+async function doctor(plugin, output, _names, _flags, target) {
   const checks = [];
   const check = (name, level, message, remedy = null) => checks.push({ name, level, message, remedy });
+  const failed = (name, { code, message }, prefix = '') =>
+    check(name, 'fail', `${prefix}${code}: ${message}`, REMEDIES[code] ?? null);
+
   check('node', 'ok', `Node.js ${process.version} on ${process.platform} ${process.arch}`);
-  const failure = await checkTarget(plugin, wishes, check);
-  try {
-    const found = await plugin.triggerSync(undefined, { dryRun: true });
-    check('configuration', 'ok', `The source is ${found.source} (from ${found.configuredBy})`);
+  const { fault, lastErrors } = await checkTarget(plugin, target, check, failed);
+  const { found, errors } = await planned(plugin);
+  // What was said of the target already comes a second time from the dry run, which reads it as well.
+  const news = errors.filter(({ message }) => message !== fault);
+  const [ofTables, general] = [news.filter(({ table }) => table), news.filter(({ table }) => !table)];
+  const subjects = general.map(({ code }) => SUBJECTS[code] ?? 'tables');
+  if (found) checkConfiguration(found, check);
+  // The source is asked first, so that whatever is wrong with the target says nothing of it.
+  if (found && subjects.every((subject) => subject === 'target')) {
     check('connection', 'ok', 'The source answers and takes the credentials');
-    for (const warning of found.warnings) check('configuration', 'warn', warning);
-    checkClock(found.clockSkewMs, check);
-    checkTables(found, check);
-  } catch (error) {
-    const name = { CONFIG: 'configuration', CONNECT: 'connection', AUTH: 'connection' }[error.code] ?? 'tables';
-    // What the target's check said needs no second word.
-    if (failure !== error.message) check(name, 'fail', `${error.code}: ${error.message}`, remedyOf(error));
+  }
+  if (found) checkClock(found.clockSkewMs, check);
+  for (const [at, error] of general.entries()) failed(subjects[at], error);
+  for (const message of found?.warnings ?? []) check('hint', 'warn', message);
+  if (errors.length === 0 && Object.keys(found.tables).length === 0) {
+    check('tables', 'warn', 'No table is found', 'Name tables with --tables, or give the role the right to read them.');
+  }
+  checkTables(found?.tables ?? {}, check);
+  for (const error of ofTables) failed('table', error, `${error.table}: `);
+  for (const [name, message] of lastErrors) {
+    const isNew = errors.every((error) => error.message !== message);
+    if (isNew) check('last run', 'warn', `Table ${name} failed: ${message}`);
   }
 
-  const failed = checks.some(({ level }) => level === 'fail');
-  output.result('doctor', { healthy: !failed, checks }, () => {
+  const isIll = checks.some(({ level }) => level === 'fail');
+  output.result('doctor', { healthy: !isIll, checks }, () => {
     for (const { name, level, message, remedy } of checks) {
       const [mark, colour] = MARKS[level];
       output.say(`${paint(mark.padEnd(4), colour)}  ${name.padEnd(13)}  ${plain(message)}`);
       if (remedy) output.say(`${' '.repeat(21)}→ ${plain(remedy)}`);
     }
   });
-  return failed ? EXIT.found : EXIT.ok;
+  return isIll ? EXIT.found : EXIT.ok;
 }
 
-/** Looks at the target; gives the message of what is wrong with all of it, if anything is. */
-async function checkTarget(plugin, wishes, check) {
+/** What a dry run finds, and all that fails in it. */
+async function planned(plugin) {
   try {
-    const { tableMap, isRunning } = await plugin.getSyncStatus();
-    const tables = Object.keys(tableMap).length;
-    const running = isRunning ? '; a run is under way' : '';
-    check(
-      'target',
-      'ok',
-      tables > 0 ? `${tables} tables were synced into it${running}` : `Nothing was synced into it yet${running}`,
-    );
-    for (const [name, { lastError }] of Object.entries(tableMap)) {
-      if (lastError) check('last run', 'warn', `Table ${name} failed: ${lastError}`);
-    }
+    return { found: await plugin.triggerSync(undefined, { dryRun: true }), errors: [] };
   } catch (error) {
-    check('target', 'fail', `${error.code}: ${error.message}`, remedyOf(error));
-    return error.message;
+    return { found: error.plan ?? null, errors: error.errors?.length > 0 ? error.errors : [error] };
   }
-  const file = wishes.target?.type === 'starbasedb' ? null : fileOf(wishes);
-  if (file === null) return null;
-  const written = existsSync(file) ? [file, dirname(file)] : [dirname(file)];
-  for (const path of written) {
-    try {
-      accessSync(path, constants.W_OK);
-    } catch (error) {
-      check('target', 'fail', `${path} can't be written to (${error.code})`, REMEDIES.TARGET_WRITE);
-    }
-  }
-  return null;
 }
 
-/** The target's file, where the options and the environment alone tell it. */
-function fileOf({ database, target }) {
-  const path = target?.path ?? database ?? process.env.STARBASEDB_DATABASE ?? 'starbasedb.sqlite';
-  return path === 'auto' || path === '' ? null : resolve(path);
+/** Gives the message of what fails when the target is read, and how tables failed in their last runs. */
+async function checkTarget(plugin, target, check, failed) {
+  const inTheWay = target?.type === 'sqlite' ? obstacles(target.path) : [];
+  for (const { message, remedy } of inTheWay) check('target', 'fail', message, remedy);
+  let status;
+  try {
+    status = await plugin.getSyncStatus();
+  } catch (error) {
+    if (inTheWay.length === 0) failed('target', error);
+    return { fault: error.message, lastErrors: [] };
+  }
+  const tables = Object.entries(status.tableMap);
+  if (inTheWay.length === 0) {
+    const count = `${tables.length} table${tables.length === 1 ? ' was' : 's were'} synced into`;
+    const words = tables.length > 0 ? `${count} ${target.path ?? target.url}` : emptyWords(target);
+    check('target', 'ok', `${words}${status.isRunning ? '; a run is under way' : ''}`);
+  }
+  const lastErrors = tables.map(([name, { lastError }]) => [name, lastError]).filter(([, message]) => message);
+  return { fault: null, lastErrors };
+}
+
+function checkConfiguration({ source, configuredBy, variables }, check) {
+  check('configuration', 'ok', `The source is ${source} (from ${configuredBy})`);
+  const places = new Map();
+  for (const [name, place] of Object.entries(variables)) places.set(place, [...(places.get(place) ?? []), name]);
+  for (const [place, names] of places) check('variables', 'ok', `${names.join(', ')} from ${place}`);
 }
 
 function checkClock(skew, check) {
@@ -108,14 +125,8 @@ function checkClock(skew, check) {
   check('clock', far ? 'warn' : 'ok', words, far ? remedy : null);
 }
 
-function checkTables({ tables, errors }, check) {
-  const all = Object.entries(tables);
-  for (const error of errors) check('table', 'fail', `${error.code}: ${error.message}`, remedyOf(error));
-  if (all.length === 0 && errors.length === 0) {
-    check('tables', 'warn', 'No table is found', 'Name tables with --tables, or give the role the right to read them.');
-    return;
-  }
-  for (const [name, { mode, trackColumns, primaryKey, hints, missingIndex }] of all) {
+function checkTables(tables, check) {
+  for (const [name, { mode, trackColumns, primaryKey, hints, missingIndex }] of Object.entries(tables)) {
     const by = trackColumns.length > 0 ? `, tracked by ${trackColumns.join(', ')}` : '';
     const key = primaryKey.length > 0 ? `, key ${primaryKey.join(', ')}` : ', no key';
     check('table', 'ok', `${name}: ${mode}${by}${key}`);

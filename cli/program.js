@@ -6,6 +6,7 @@ const { doctor } = require('./doctor.js');
 const { CODES, EXIT } = require('./exit.js');
 const { UsageError, addOptions, number, pluginOptions } = require('./options.js');
 const { Output, Progress } = require('./output.js');
+const { targetOf } = require('./target.js');
 const { version } = require('../package.json');
 
 const NAME = 'data-sync';
@@ -118,8 +119,8 @@ async function act(command, names, flags) {
     wishes = pluginOptions(flags);
     // Lines would break the bars.
     if (Progress.showsBars(flags)) wishes.log_level = 'warn';
-    // What the log would warn of is among its checks.
-    if (command === doctor && flags.logLevel === undefined) wishes.log_level = 'error';
+    // It says itself what the log would warn of.
+    if (command === doctor) wishes.log_level = flags.logLevel ?? 'silent';
     if (command === commands.watch && wishes.enabled === false) {
       throw new UsageError("watch has nothing to run: option 'enabled' is false");
     }
@@ -130,14 +131,8 @@ async function act(command, names, flags) {
     output.error(error);
     return EXIT.usage;
   }
-  if (command === doctor) return commands.perform(() => doctor(plugin, output, { wishes }), plugin, output);
-  return commands.perform(
-    command,
-    plugin,
-    output,
-    command === commands.verify && names.length === 0 ? undefined : names,
-    flags,
-  );
+  const named = command === commands.verify && names.length === 0 ? undefined : names;
+  return commands.perform(command, plugin, output, named, flags, targetOf(wishes));
 }
 
 module.exports = { run };

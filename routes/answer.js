@@ -43,7 +43,8 @@ function failure(error) {
   const told = plainError(error);
   const stats = error.stats ?? null;
   const errors = (error.errors ?? []).map(plainError);
-  return json({ error: { ...told, stats, errors } }, STATUS[told.code] ?? 500);
+  const plan = error.plan ?? null;
+  return json({ error: { ...told, stats, errors, plan } }, STATUS[told.code] ?? 500);
 }
 
 /** An error as data, without its stack. */

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::DryRun;
+
 /// How urgent a log line is, least urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -184,6 +186,8 @@ pub struct Failure {
     pub stats: Option<RunStats>,
     /// One per failed table.
     pub errors: Vec<Fault>,
+    /// What a dry run found all the same.
+    pub plan: Option<Box<DryRun>>,
 }
 
 /// One failure, in the form users see.

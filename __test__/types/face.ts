@@ -114,6 +114,9 @@ export async function calls(): Promise<void> {
   proven<Same<typeof stats, SyncStats>>();
   const plan = await plugin.triggerSync(undefined, { dryRun: true });
   proven<Same<typeof plan, DryRun>>();
+  const statement: string | null | undefined = plan.tables.users?.missingIndex;
+  const place: string | undefined = plan.variables.EXTERNAL_DB_HOST;
+  void [statement, place, plan.warnings[0], plan.tables.users?.hints[0]];
   const either = await plugin.triggerSync(null, { dryRun: Math.random() < 0.5 });
   proven<Same<typeof either, SyncStats | DryRun>>();
   // @ts-expect-error an array of names

@@ -36,6 +36,9 @@ const D1_API_KEY: &str = "EXTERNAL_DB_CLOUDFLARE_API_KEY";
 const D1_ACCOUNT_ID: &str = "EXTERNAL_DB_CLOUDFLARE_ACCOUNT_ID";
 const D1_DATABASE_ID: &str = "EXTERNAL_DB_CLOUDFLARE_DATABASE_ID";
 
+/// The file with the secrets, beside the wrangler file.
+const DEV_VARS: &str = ".dev.vars";
+
 /// The variable that names the target file.
 const TARGET: &str = "STARBASEDB_DATABASE";
 
@@ -79,6 +82,9 @@ pub struct Resolved {
     pub warnings: Vec<String>,
     /// Where its type stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path.
     pub origin: String,
+    /// Where each variable that it was made of stands, by the variable's name: a wrangler file with the section. Empty for
+    /// `options.source`.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Options {
@@ -94,7 +100,12 @@ impl Options {
                     .iter()
                     .filter(|(_, given)| *given)
                     .map(|(name, _)| format!("Option '{name}' has no effect: the source comes from option 'source'"));
-                Resolved { source: source.clone(), warnings: warnings.collect(), origin: "options.source".to_owned() }
+                Resolved {
+                    source: source.clone(),
+                    warnings: warnings.collect(),
+                    origin: "options.source".to_owned(),
+                    variables: BTreeMap::new(),
+                }
             }
             None => Layers::read(self, surroundings)?.source()?,
         };
@@ -133,12 +144,46 @@ impl Options {
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn source_of(name: &str, text: &str, dev_vars: &str, environment: Option<&str>) -> Result<Resolved> {
     let wrangler = Wrangler::parse(PathBuf::from(name), text)?;
+    let dev_vars = (DEV_VARS.to_owned(), dev_vars.to_owned());
     Layers::of(BTreeMap::new(), Some(dev_vars), Some(&wrangler), environment)?.source()
+}
+
+/// The variables that make up a source of this kind.
+const fn variables_of(source: &SourceConfig) -> &'static [&'static str] {
+    match source {
+        SourceConfig::Postgresql(_) | SourceConfig::Mysql(_) => {
+            &[TYPE, HOST, SERVER_PORT, USER, PASS, DATABASE, DEFAULT_SCHEMA, SERVER_SSL, CA_CERT]
+        }
+        SourceConfig::Mongodb { .. } => &[TYPE, MONGODB_URI],
+        SourceConfig::Turso { .. } => &[TYPE, TURSO_URI, TURSO_TOKEN],
+        SourceConfig::Starbasedb { .. } => &[TYPE, STARBASEDB_URI, STARBASEDB_TOKEN],
+        SourceConfig::D1 { .. } => &[TYPE, D1_API_KEY, D1_ACCOUNT_ID, D1_DATABASE_ID],
+        // Only an option names one.
+        SourceConfig::Sqlite { .. } => &[],
+    }
+}
+
+/// One place where variables stand.
+struct Layer {
+    /// The environment, or the file.
+    origin: String,
+    /// The part of the file, where it has parts.
+    section: Option<String>,
+    values: BTreeMap<String, String>,
+}
+
+impl Layer {
+    fn place(&self) -> String {
+        match &self.section {
+            Some(section) => format!("{} [{section}]", self.origin),
+            None => self.origin.clone(),
+        }
+    }
 }
 
 /// The places a variable may stand, the first one that has it counts.
 struct Layers {
-    layers: Vec<(String, BTreeMap<String, String>)>,
+    layers: Vec<Layer>,
 }
 
 impl Layers {
@@ -148,7 +193,10 @@ impl Layers {
         let environment = options.environment.as_deref();
         let own = match environment {
             // Wrangler's rule: an environment's own file stands in the place of the general one.
-            Some(name) => read(&directory.join(format!(".dev.vars.{name}")))?,
+            Some(name) => {
+                let file = format!(".dev.vars.{name}");
+                read(&directory.join(&file))?.map(|text| (file, text))
+            }
             None => None,
         };
         if let (Some(name), None, None) = (environment, &wrangler, &own) {
@@ -164,50 +212,51 @@ impl Layers {
         }
         let dev_vars = match own {
             Some(own) => Some(own),
-            None => read(&directory.join(".dev.vars"))?,
+            None => read(&directory.join(DEV_VARS))?.map(|text| (DEV_VARS.to_owned(), text)),
         };
-        Self::of(surroundings.env.clone(), dev_vars.as_deref(), wrangler.as_ref(), environment)
+        Self::of(surroundings.env.clone(), dev_vars, wrangler.as_ref(), environment)
     }
 
     fn of(
         env: BTreeMap<String, String>,
-        dev_vars: Option<&str>,
+        dev_vars: Option<(String, String)>,
         wrangler: Option<&Wrangler>,
         environment: Option<&str>,
     ) -> Result<Self> {
-        let mut layers = vec![("environment".to_owned(), env)];
-        layers.extend(dev_vars.map(|text| (".dev.vars".to_owned(), dotenv::parse(text))));
+        let mut layers = vec![Layer { origin: "environment".to_owned(), section: None, values: env }];
+        layers.extend(dev_vars.map(|(file, text)| Layer { origin: file, section: None, values: dotenv::parse(&text) }));
         if let Some(file) = wrangler {
             let origin = file.path().display().to_string();
-            layers.extend(file.layers(environment)?.into_iter().map(|values| (origin.clone(), values)));
+            let sections = file.layers(environment)?.into_iter();
+            layers.extend(sections.map(|(section, values)| Layer { origin: origin.clone(), section, values }));
         }
         Ok(Self { layers })
     }
 
-    /// A value and where it stands. An empty one is none.
-    fn find(&self, name: &str) -> Option<(&str, &str)> {
-        self.layers.iter().find_map(|(origin, values)| {
-            let value = values.get(name)?.trim();
-            (!value.is_empty()).then_some((origin.as_str(), value))
+    /// A value and where it stands. An empty one is none; but a password may be empty.
+    fn find(&self, name: &str) -> Option<(&Layer, &str)> {
+        self.layers.iter().find_map(|layer| {
+            let value = layer.values.get(name)?;
+            (name == PASS || !value.trim().is_empty()).then_some((layer, value.as_str()))
         })
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.find(name).map(|(_, value)| value)
+        self.find(name).map(|(_, value)| value.trim())
     }
 
     fn secret(&self, name: &str) -> Option<Secret> {
         self.get(name).map(|value| Secret(value.to_owned()))
     }
 
-    /// A password counts as it is: it may be empty, and blanks belong to it.
+    /// A password counts as it is: blanks belong to it.
     fn password(&self) -> Option<Secret> {
-        self.layers.iter().find_map(|(_, values)| values.get(PASS)).cloned().map(Secret)
+        self.find(PASS).map(|(_, value)| Secret(value.to_owned()))
     }
 
     fn source(&self) -> Result<Resolved> {
-        let Some((origin, kind)) = self.find(TYPE) else { return Err(self.no_source()) };
-        let kind = kind.to_ascii_lowercase();
+        let Some((layer, kind)) = self.find(TYPE) else { return Err(self.no_source()) };
+        let kind = kind.trim().to_ascii_lowercase();
         let mut warnings = Vec::new();
         let source = match kind.as_str() {
             "postgresql" | "postgres" => self.server(&kind, ServerKind::Postgresql)?,
@@ -231,11 +280,13 @@ impl Layers {
             }
             other => return Err(impossible(TYPE, &quoted(other), &one_of(TYPES))),
         };
-        Ok(Resolved { source, warnings, origin: origin.to_owned() })
+        let place = |name: &&'static str| Some(((*name).to_owned(), self.find(name)?.0.place()));
+        let variables = variables_of(&source).iter().filter_map(place).collect();
+        Ok(Resolved { source, warnings, origin: layer.origin.clone(), variables })
     }
 
     fn no_source(&self) -> Error {
-        let stray = self.layers.iter().flat_map(|(_, values)| values.keys()).find(|name| name.starts_with(PREFIX));
+        let stray = self.layers.iter().flat_map(|layer| layer.values.keys()).find(|name| name.starts_with(PREFIX));
         let seen = stray.map_or_else(String::new, |name| format!(" ({name} is set, but {TYPE} is not)"));
         Error::new(
             Kind::Config,

@@ -18,7 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Level, Mode};
 use crate::mapping::SqliteType;
@@ -149,6 +149,33 @@ pub enum TargetConfig {
         /// Its admin token.
         token: Secret,
     },
+}
+
+/// A target as users are told of it, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum TargetPlace {
+    /// A SQLite file.
+    Sqlite {
+        /// Its path.
+        path: String,
+    },
+    /// A deployed StarbaseDB.
+    Starbasedb {
+        /// Its address.
+        url: String,
+    },
+}
+
+impl TargetConfig {
+    /// Where it is; `None` for a local StarbaseDB that was not looked for.
+    pub fn place(&self) -> Option<TargetPlace> {
+        match self {
+            Self::Sqlite { path } => Some(TargetPlace::Sqlite { path: path.display().to_string() }),
+            Self::Starbasedb { url, .. } => Some(TargetPlace::Starbasedb { url: url.clone() }),
+            Self::Local => None,
+        }
+    }
 }
 
 /// What happens to rows of the target that left the source.

@@ -13,6 +13,9 @@ use crate::error::{Error, Kind, Result};
 /// Where Wrangler itself looks, in our order.
 const NAMES: [&str; 3] = ["wrangler.toml", "wrangler.json", "wrangler.jsonc"];
 
+/// What a part of the file is called, and its values.
+pub(super) type Section = (Option<String>, BTreeMap<String, String>);
+
 /// A wrangler file.
 pub(super) struct Wrangler {
     path: PathBuf,
@@ -46,8 +49,8 @@ impl Wrangler {
         &self.path
     }
 
-    /// The values in it, the most particular first.
-    pub(super) fn layers(&self, environment: Option<&str>) -> Result<Vec<BTreeMap<String, String>>> {
+    /// The values in it by their section, the most particular first, and those of none.
+    pub(super) fn layers(&self, environment: Option<&str>) -> Result<Vec<Section>> {
         let mut layers = Vec::new();
         if let Some(name) = environment {
             let environments = self.table(&self.root, "env")?;
@@ -64,10 +67,14 @@ impl Wrangler {
                 ));
             };
             let found = found.as_object().ok_or_else(|| self.no_table(&format!("env.{name}"), found))?;
-            layers.extend(self.table(found, "vars")?.map(|vars| self.values(vars)).transpose()?);
+            if let Some(vars) = self.table(found, "vars")? {
+                layers.push((Some(format!("env.{name}.vars")), self.values(vars)?));
+            }
         }
-        layers.extend(self.table(&self.root, "vars")?.map(|vars| self.values(vars)).transpose()?);
-        layers.push(self.values(&self.root)?);
+        if let Some(vars) = self.table(&self.root, "vars")? {
+            layers.push((Some("vars".to_owned()), self.values(vars)?));
+        }
+        layers.push((None, self.values(&self.root)?));
         Ok(layers)
     }
 

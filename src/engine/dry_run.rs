@@ -2,58 +2,87 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
-use crate::event::{Fault, Level, Mode};
+use crate::config::SourceConfig;
+use crate::error::{Error, Result, printable};
+use crate::event::{Failure, Level, Mode};
 use crate::replica::Track;
 use crate::source::{Lookback, Range, ScanPlan, Source, TrackPart};
 use crate::target::{Ddl, State, TablePhase, Target};
 
 use super::drift::{self, Drift};
-use super::select::{self, Selected};
+use super::select::{self, Selected, Selection};
 use super::status::{DryRun, TablePlan};
 use super::{Inner, clock, plan, run};
 
 impl Inner {
-    /// Plans these tables, or all, on a connection of its own, so that a run under way is not disturbed.
-    pub(super) async fn dry_run(&self, named: Option<&[String]>) -> Result<DryRun> {
-        self.check_enabled()?;
-        let resolved = self.named_source()?;
-        let config = &resolved.source;
+    /// Plans these tables, or all, on a connection of its own, so that a run under way is not disturbed. As in a run, a
+    /// table that fails does not stop the others: the failure tells of each, and what was planned.
+    pub(super) async fn dry_run(&self, named: Option<&[String]>) -> Result<DryRun, Failure> {
+        let refused = |error: Error| run::failure(&[error], None);
+        self.check_enabled().map_err(refused)?;
+        let resolved = self.configured_source().map_err(refused)?;
+        let mut found = DryRun {
+            dry_run: true,
+            source: resolved.source.describe(),
+            configured_by: resolved.origin,
+            variables: resolved.variables,
+            warnings: resolved.warnings,
+            clock_skew_ms: None,
+            tables: BTreeMap::new(),
+        };
+        let errors = match self.new_source(&resolved.source) {
+            Ok(mut source) => {
+                let outcome = self.plan_tables(source.as_mut(), &resolved.source, named, &mut found).await;
+                source.close().await;
+                outcome.unwrap_or_else(|error| vec![error])
+            }
+            Err(error) => vec![error],
+        };
+        if errors.is_empty() {
+            return Ok(found);
+        }
+        Err(Failure { plan: Some(Box::new(found)), ..run::failure(&errors, None) })
+    }
+
+    /// Fills `found`; gives what failed besides. The source comes first, so that a fault of the target leaves it known
+    /// whether the source can be reached.
+    async fn plan_tables(
+        &self,
+        source: &mut dyn Source,
+        config: &SourceConfig,
+        named: Option<&[String]>,
+        found: &mut DryRun,
+    ) -> Result<Vec<Error>> {
+        source.begin().await?;
+        found.clock_skew_ms = clock_skew(source).await?;
+        self.refuse_itself(config)?;
         let target = self.target()?;
         let state = target.load().await?;
         run::check_source(&state, &config.fingerprint())?;
-        let mut source = self.new_source(config)?;
-        let outcome = async {
-            source.begin().await?;
-            let clock_skew_ms = clock_skew(source.as_mut()).await?;
-            let all = select::select(source.as_mut(), &self.options, &state, &self.reporter).await?;
-            let (tables, missing) = select::narrow(all, named);
-            let mut errors: Vec<Fault> = missing.iter().map(Fault::from).collect();
-            let mut plans = BTreeMap::new();
-            for table in &tables {
-                match self.plan_table(source.as_mut(), target.as_ref(), table, &state).await {
-                    Ok(plan) => drop(plans.insert(table.target.clone(), plan)),
-                    Err(error) if error.kind().ends_run() => return Err(error),
-                    Err(error) => {
-                        errors.push(Fault::from(&error.in_table(&table.target)));
-                        // A failed statement ends a transaction.
-                        source.begin().await?;
-                    }
+        let Selection { tables, warnings } = select::select(source, &self.options, &state, &self.reporter).await?;
+        found.warnings.extend(warnings);
+        let (tables, mut errors) = select::narrow(tables, named);
+        for table in &tables {
+            let error = match self.plan_table(source, target.as_ref(), table, &state).await {
+                Ok(plan) => {
+                    found.tables.insert(table.target.clone(), plan);
+                    continue;
                 }
+                Err(error) => error,
+            };
+            if error.kind().ends_run() {
+                errors.push(error);
+                break;
             }
-            Ok(DryRun {
-                dry_run: true,
-                source: config.describe(),
-                configured_by: resolved.origin.clone(),
-                warnings: resolved.warnings.clone(),
-                clock_skew_ms,
-                tables: plans,
-                errors,
-            })
+            errors.push(error.in_table(&table.target));
+            // A failed statement ends a transaction.
+            source.end().await;
+            if let Err(error) = source.begin().await {
+                errors.push(error);
+                break;
+            }
         }
-        .await;
-        source.close().await;
-        outcome
+        Ok(errors)
     }
 
     async fn plan_table(
@@ -99,8 +128,8 @@ impl Inner {
         if let Some(statement) = &missing_index {
             self.reporter.log(Level::Warn, format_args!("Table {} needs an index: {statement}", table.target));
         }
-        let hints =
-            plan.hints.iter().filter(|(level, _)| *level >= Level::Warn).map(|(_, hint)| hint.clone()).collect();
+        let warned = plan.hints.iter().filter(|(level, _)| *level >= Level::Warn);
+        let hints = warned.map(|(_, hint)| printable(hint).into_owned()).collect();
         let names = |columns: Vec<usize>| -> Vec<String> {
             columns.into_iter().map(|column| plan.replica.source.columns[column].name.clone()).collect()
         };

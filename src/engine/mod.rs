@@ -193,9 +193,10 @@ impl DataSync {
         }
     }
 
-    /// What a run would do to these tables, or all; writes nothing.
+    /// What a run would do to these tables, or all; writes nothing. Fails where a run would, after it has planned what can
+    /// be planned.
     pub async fn plan(&self, tables: Option<Vec<String>>) -> Result<DryRun, Failure> {
-        self.inner.dry_run(tables.as_deref()).await.map_err(|error| run::failure(&[error], None))
+        self.inner.dry_run(tables.as_deref()).await
     }
 
     /// Forgets the position of one table, by its name in the target or at the source, or of all: the next run loads it
@@ -249,13 +250,19 @@ impl Inner {
 
     /// The source that the configuration names now.
     fn named_source(&self) -> Result<Resolved> {
+        let resolved = self.configured_source()?;
+        self.refuse_itself(&resolved.source)?;
+        Ok(resolved)
+    }
+
+    /// The same, whatever the target is.
+    fn configured_source(&self) -> Result<Resolved> {
         let resolved = self.options.source(&self.surroundings)?;
         for warning in &resolved.warnings {
             self.reporter.log_once(Level::Warn, warning);
         }
         self.reporter
             .log(Level::Debug, format_args!("The source is {} (from {})", resolved.source.describe(), resolved.origin));
-        self.refuse_itself(&resolved.source)?;
         Ok(resolved)
     }
 

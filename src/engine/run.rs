@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
                 Err(error) => Err(error),
             };
             match outcome {
-                Ok(selected) => return Ok(selected),
+                Ok(selection) => return Ok(selection.tables),
                 Err(error) => self.wait_to_retry(&mut attempts, error, "the list of tables").await?,
             }
         }
@@ -234,7 +234,7 @@ pub fn check_source(state: &State, fingerprint: &str) -> Result<()> {
 pub fn failure(errors: &[Error], stats: Option<RunStats>) -> Failure {
     // What ended the run is what the caller has to know first.
     let first = errors.iter().find(|error| error.kind().ends_run()).unwrap_or(&errors[0]);
-    Failure { first: Fault::from(first), stats, errors: errors.iter().map(Fault::from).collect() }
+    Failure { first: Fault::from(first), stats, errors: errors.iter().map(Fault::from).collect(), plan: None }
 }
 
 /// When a run began, by both clocks.

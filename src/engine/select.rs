@@ -14,6 +14,14 @@ use crate::target::State;
 use super::naming::{self, Wish};
 use super::report::Reporter;
 
+/// The tables of a run.
+pub struct Selection {
+    /// Each of them.
+    pub tables: Vec<Selected>,
+    /// What the log was told of those that are none.
+    pub warnings: Vec<String>,
+}
+
 /// One table to sync.
 #[derive(Debug, Clone)]
 pub struct Selected {
@@ -67,7 +75,7 @@ pub async fn select(
     options: &Options,
     state: &State,
     reporter: &Reporter,
-) -> Result<Vec<Selected>> {
+) -> Result<Selection> {
     let default = source.default_schema().map(str::to_owned);
     let everything = [TableOptions { name: "*".to_owned(), ..TableOptions::default() }];
     let wanted: &[TableOptions] = if options.tables.is_empty() { &everything } else { &options.tables };
@@ -85,6 +93,7 @@ pub async fn select(
 
     let mut found: Vec<(TableName, TableOptions)> = Vec::new();
     let mut names: HashSet<TableName> = HashSet::new();
+    let mut warnings = Vec::new();
     // A table that is named wins over a pattern that finds it too, wherever it stands.
     for wishes in wanted.iter().filter(|wishes| !is_pattern(wishes)) {
         let name = TableName { schema: wishes.schema.clone().or_else(|| default.clone()), name: wishes.name.clone() };
@@ -96,19 +105,21 @@ pub async fn select(
         let before = found.len();
         for listed in listing.iter().filter(|listed| matches(wishes, default.as_deref(), listed)) {
             if !listed.readable {
-                reporter.log_once(
-                    Level::Warn,
-                    format_args!("Table {} is left out: the role may not read it (GRANT SELECT lets it)", listed.name),
-                );
+                let warning =
+                    format!("Table {} is left out: the role may not read it (GRANT SELECT lets it)", listed.name);
+                reporter.log_once(Level::Warn, &warning);
+                warnings.push(warning);
             } else if names.insert(listed.name.clone()) {
                 found.push((listed.name.clone(), wishes.clone()));
             }
         }
         if found.len() == before && !options.tables.is_empty() {
-            reporter.log(Level::Warn, format_args!("No further table matches '{}'", wishes.name));
+            let warning = format!("No further table matches '{}'", wishes.name);
+            reporter.log(Level::Warn, &warning);
+            warnings.push(warning);
         }
     }
-    name_all(found, default.as_deref(), state)
+    Ok(Selection { tables: name_all(found, default.as_deref(), state)?, warnings })
 }
 
 /// The wishes for a table of a source without schemas: what looks like one is the beginning of a name with dots.

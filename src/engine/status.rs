@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::batch::Value;
-use crate::event::{Fault, Mode, Phase};
+use crate::event::{Mode, Phase};
 use crate::target::{State, TablePhase, TableState};
 
 /// Where the replica stands, read from the target.
@@ -73,23 +73,23 @@ impl TableStatus {
 }
 
 /// What a run would do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DryRun {
     /// Always true, so that a program can tell it from a run's result.
     pub dry_run: bool,
     /// The source, without secrets.
     pub source: String,
-    /// Where its configuration stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path.
+    /// Where its type stands: `options.source`, `environment`, `.dev.vars` or the wrangler file's path.
     pub configured_by: String,
-    /// What is odd about that configuration.
+    /// Where each variable that it was made of stands, by the variable's name.
+    pub variables: BTreeMap<String, String>,
+    /// What the log warns of besides the tables' hints.
     pub warnings: Vec<String>,
     /// By how many milliseconds the source's clock is ahead of this machine's; `None` where it tells no time.
     pub clock_skew_ms: Option<i64>,
     /// By the table's name in the target.
     pub tables: BTreeMap<String, TablePlan>,
-    /// Why tables that were asked for are not among them.
-    pub errors: Vec<Fault>,
 }
 
 /// What a run would do to one table.

@@ -100,5 +100,5 @@ fn face(event: Event) -> (&'static str, Value) {
 
 /// A failure outside a run, in the form that runs fail with.
 pub fn failure(error: &crate::error::Error) -> Failure {
-    Failure { first: Fault::from(error), stats: None, errors: Vec::new() }
+    Failure { first: Fault::from(error), stats: None, errors: Vec::new(), plan: None }
 }

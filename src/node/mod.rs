@@ -49,6 +49,12 @@ fn parse(options_json: &str) -> napi::Result<Value> {
     serde_json::from_str(options_json).map_err(|error| napi::Error::from_reason(format!("Internal error: {error}")))
 }
 
+/// Options that `check_options` found good.
+fn checked(options_json: &str) -> napi::Result<Options> {
+    Options::parse(&parse(options_json)?)
+        .map_err(|error| napi::Error::from_reason(format!("Internal error: {}", error.message)))
+}
+
 /// Validates options. Returns nothing when they are good, else `{ class, code, message }` as JSON.
 ///
 /// The error is not thrown here, because an error made by native code belongs to the main context: it would not be an
@@ -62,6 +68,17 @@ pub fn check_options(options_json: String) -> napi::Result<Option<String>> {
             OptionErrorClass::Range => "RangeError",
         };
         Ok(Some(json!({ "class": class, "code": error.code, "message": error.message }).to_string()))
+    })
+}
+
+/// Where rows go by checked options and this process's environment, as JSON and without secrets: `{ type, path }` or
+/// `{ type, url }`. Nothing where no place can be told, such as a local StarbaseDB that isn't there: each call says why.
+#[napi]
+pub fn target_of(options_json: String) -> napi::Result<Option<String>> {
+    guarded(|| {
+        let options = checked(&options_json)?;
+        let place = options.target(&Surroundings::of_process()).ok().and_then(|target| target.place());
+        Ok(place.map(|place| json!(place).to_string()))
     })
 }
 
@@ -84,8 +101,7 @@ impl NativeDataSync {
         #[napi(ts_arg_type = "(message: string) => void")] on_message: Listener,
     ) -> napi::Result<Self> {
         guarded(|| {
-            let options = Options::parse(&parse(&options_json)?)
-                .map_err(|error| napi::Error::from_reason(format!("Internal error: {}", error.message)))?;
+            let options = checked(&options_json)?;
             let env = serde_json::from_str(&environment_json)
                 .map_err(|error| napi::Error::from_reason(format!("Internal error: {error}")))?;
             let surroundings = Surroundings { env, ..Surroundings::of_process() };

@@ -166,7 +166,7 @@ pub trait Target: Send + Sync {
     /// The most columns that a table may have here.
     fn most_columns(&self) -> usize;
 
-    /// What earlier runs left; creates nothing. Empty when the target isn't there yet.
+    /// What earlier runs left; creates nothing. Empty when the target isn't there yet, but could be made.
     async fn load(&self) -> Result<State>;
 
     /// What is in the target under the name `table`, if anything is.

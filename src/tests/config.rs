@@ -1,5 +1,6 @@
 //! Options, environment and wrangler file: what is accepted, what is refused, and in which words.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -658,7 +659,7 @@ fn options_stand_above_everything() {
     let source = json!({ "type": "sqlite", "path": "a.sqlite" });
     let place = Place::new(&[("wrangler.toml", "broken [")]).env(PG);
     let found = place.found(&json!({ "source": source, "config": "gone.toml" }));
-    assert_eq!(found.origin, "options.source");
+    assert_eq!((found.origin.as_str(), found.variables.len()), ("options.source", 0));
     assert_eq!(found.source, SourceConfig::Sqlite { path: place.directory.path().join("a.sqlite") });
     assert!(found.warnings.len() == 1 && found.warnings[0].contains("'config'"));
 }
@@ -678,11 +679,23 @@ fn layers_complete_each_other() {
     let found = place.found(&Value::Null);
     assert_eq!(found.source, SourceConfig::Postgresql(parts(5432)));
     assert_eq!(found.origin, place.directory.path().join("wrangler.toml").display().to_string());
-    let staging = place.found(&json!({ "environment": "staging" })).source;
-    assert_eq!(staging.describe(), "postgresql at db.example.com:5432, database staging");
+    let stands = |found: &Resolved, expected: &[(&str, &str)]| {
+        let expected: BTreeMap<String, String> =
+            expected.iter().map(|(name, place)| (format!("EXTERNAL_DB_{name}"), (*place).to_owned())).collect();
+        assert_eq!(found.variables, expected);
+    };
+    let top = found.origin.clone();
+    let vars = format!("{top} [vars]");
+    let usual = [("TYPE", vars.as_str()), ("USER", &vars), ("HOST", ".dev.vars"), ("PASS", ".dev.vars")];
+    stands(&found, &[&usual[..], &[("PORT", &vars), ("DATABASE", &top)]].concat());
+    let staging = place.found(&json!({ "environment": "staging" }));
+    assert_eq!(staging.source.describe(), "postgresql at db.example.com:5432, database staging");
+    let own = format!("{top} [env.staging.vars]");
+    stands(&staging, &[&usual[..], &[("PORT", &vars), ("DATABASE", &own)]].concat());
     assert_eq!(place.found(&json!({ "environment": "bare" })).source, SourceConfig::Postgresql(parts(5432)));
-    let overridden = Place::new(&files).env("PORT=6543").found(&Value::Null).source;
-    assert_eq!(overridden, SourceConfig::Postgresql(parts(6543)));
+    let overridden = Place::new(&files).env("PORT=6543").found(&Value::Null);
+    assert_eq!(overridden.source, SourceConfig::Postgresql(parts(6543)));
+    assert_eq!(overridden.variables["EXTERNAL_DB_PORT"], "environment");
     let message = place.refused(&json!({ "environment": "prod" }));
     assert!(message.contains("'prod'") && message.ends_with("there: bare, staging"), "{message}");
 }
@@ -697,11 +710,11 @@ fn an_environments_own_dev_vars_replace_the_general_ones() {
     ];
     let place = Place::new(&files);
     let found = place.found(&json!({ "environment": "staging" }));
-    assert_eq!((found.source, found.origin.as_str()), (SourceConfig::Postgresql(parts(5432)), ".dev.vars"));
+    assert_eq!((found.source, found.origin.as_str()), (SourceConfig::Postgresql(parts(5432)), ".dev.vars.staging"));
     let message = place.refused(&json!({ "environment": "other" }));
     assert!(message.contains("EXTERNAL_DB_MONGODB_URI"), "{message}");
     let found = Place::new(&[(".dev.vars.staging", own.as_str())]).found(&json!({ "environment": "staging" }));
-    assert_eq!(found.origin, ".dev.vars");
+    assert_eq!(found.origin, ".dev.vars.staging");
     let message = Place::new(&[]).refused(&json!({ "environment": "staging" }));
     assert!(message.contains("'environment' got 'staging'"), "{message}");
 }
@@ -799,6 +812,10 @@ fn targets() {
     let target = json!({ "target": { "type": "starbasedb", "url": "https://h", "token": "s3cr3t" } });
     let expected = TargetConfig::Starbasedb { url: "https://h".to_owned(), token: secret("s3cr3t") };
     assert_eq!(parse(&target).target(&surroundings).unwrap(), expected);
+    assert_eq!(json!(expected.place()), json!({ "type": "starbasedb", "url": "https://h" }));
+    let file = path("a.sqlite").place();
+    assert_eq!(json!(file), json!({ "type": "sqlite", "path": place.directory.path().join("a.sqlite") }));
+    assert_eq!(TargetConfig::Local.place(), None);
 }
 
 #[test]

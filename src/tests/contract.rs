@@ -60,6 +60,7 @@ macro_rules! suite {
                 a_list_of_track_columns,
                 an_integer_track_column,
                 a_dry_run_writes_nothing,
+                a_dry_run_plans_what_it_can,
                 a_filter_and_chosen_columns,
                 a_changed_filter_with_deletes,
                 a_track_column_that_is_left_out,
@@ -671,7 +672,7 @@ async fn a_dry_run_writes_nothing(bed: Box<dyn Bed>) {
     let plan = world.sync.plan(None).await.unwrap();
     // They are on one machine.
     assert!(plan.clock_skew_ms.is_some_and(|skew| skew.abs() < 1_000), "{plan:?}");
-    assert_eq!(plan.configured_by, "options.source");
+    assert_eq!((plan.configured_by.as_str(), plan.variables.len()), ("options.source", 0));
     let users = &plan.tables["users"];
     assert_eq!(
         (users.mode, users.phase, users.primary_key.join(",").as_str()),
@@ -682,6 +683,43 @@ async fn a_dry_run_writes_nothing(bed: Box<dyn Bed>) {
     assert!(world.is_untouched(), "a dry run makes nothing");
     world.run().await;
     assert!(world.sync.plan(None).await.unwrap().tables["users"].ddl.is_empty());
+    world.end().await;
+}
+
+async fn a_dry_run_plans_what_it_can(bed: Box<dyn Bed>) {
+    let instants = vec![("id", Holds::Int), ("created_at", Holds::Instant)];
+    let old = Shape { name: "old", columns: instants, key: vec!["id"] };
+    let (bad, last) = (Shape::usual("bad"), Shape::usual("zzz"));
+    for shape in [&bad, &last] {
+        bed.create(shape).await;
+        bed.insert(shape, &[usual(1, 1, "x", at(1))]).await;
+    }
+    bed.create(&old).await;
+    bed.insert(&old, &[row([("id", 1.into()), ("created_at", at(1))])]).await;
+    let bad = json!({ "name": "bad", "primary_key": ["nowhere"] });
+    let world = World::new(bed, json!({ "tables": [bad, "gone", "none*", "old", "zzz"] }));
+    let failure = world.sync.plan(None).await.unwrap_err();
+    let failed: Vec<_> = failure.errors.iter().map(|fault| (fault.code, fault.table.as_deref())).collect();
+    assert_eq!(failed, [("SCHEMA", Some("bad")), ("TABLE_NOT_FOUND", Some("gone"))]);
+    assert_eq!((failure.first.code, failure.stats), ("SCHEMA", None));
+    let plan = *failure.plan.unwrap();
+    assert_eq!(plan.tables.keys().collect::<Vec<_>>(), ["old", "zzz"]);
+    assert_eq!(plan.tables["zzz"].hints, [""; 0]);
+    let [hint] = plan.tables["old"].hints.as_slice() else { panic!("{plan:?}") };
+    assert!(hint.starts_with("Table old has only created_at to track"), "{hint}");
+    assert_eq!(plan.tables["old"].missing_index, None);
+    assert_eq!(plan.warnings, ["No further table matches 'none*'"]);
+    assert!(plan.clock_skew_ms.is_some());
+    assert!(world.is_untouched(), "a dry run makes nothing");
+    // The log says the same.
+    let log = world.log(Level::Warn);
+    let told = [&plan.warnings[0], hint].map(|line| format!("Data Sync Plugin: {line}"));
+    assert_eq!(log, told);
+    // A table that is named and not there doesn't hide the others either.
+    let named = ["nowhere", "zzz"].map(str::to_owned).to_vec();
+    let failure = world.sync.plan(Some(named)).await.unwrap_err();
+    assert_eq!((failure.first.code, failure.first.table.as_deref()), ("TABLE_NOT_FOUND", Some("nowhere")));
+    assert_eq!(failure.plan.unwrap().tables.keys().collect::<Vec<_>>(), ["zzz"]);
     world.end().await;
 }
 

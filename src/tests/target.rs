@@ -655,13 +655,17 @@ async fn what_cannot_be_opened_is_named() {
     let missing = dir.path().join("no").join("t.sqlite");
     let error = opening(&missing).await;
     assert!(error.contains(missing.to_str().unwrap()) && error.contains("No such file"), "{error}");
-    assert_eq!(SqliteTarget::new(missing).load().await.unwrap(), State::default());
+    let error = SqliteTarget::new(missing).load().await.unwrap_err().to_string();
+    assert!(error.contains("the directory") && error.contains("No such file"), "{error}");
+    assert_eq!(SqliteTarget::new(dir.path().join("t.sqlite")).load().await.unwrap(), State::default());
 
     let text = dir.path().join("notes.txt");
     std::fs::write(&text, "no database ".repeat(200)).unwrap();
     let error = opening(&text).await;
-    assert!(error.contains("file is not a database"), "{error}");
-    assert!(SqliteTarget::new(text).load().await.unwrap_err().to_string().contains("not a database"));
+    let looking = SqliteTarget::new(text).load().await.unwrap_err().to_string();
+    for error in [error, looking] {
+        assert!(error.contains("file is not a database") && error.contains("move this one away"), "{error}");
+    }
 
     #[cfg(target_os = "linux")]
     opening(Path::new("/proc/t.sqlite")).await;

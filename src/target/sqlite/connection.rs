@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::failure::{Failure, cause};
+use super::failure::Failure;
 use crate::error::{Error, Kind, Result};
 
 /// How long SQLite waits for another program that is writing.
@@ -117,9 +117,9 @@ pub(super) fn settle(conn: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the database at `path` beside a writer, for a short look; `None` when there is no file.
+/// Opens the database at `path` beside a writer, for a short look; `None` when there is no file. Where there is no directory
+/// for it either, no run could make one, and that is told.
 pub(super) fn look(path: &Path) -> Result<Option<Connection>> {
-    // A file that isn't there yet is an empty replica; a directory that isn't there is a mistake.
     let file = resolve(path)?;
     if !file.exists() {
         return Ok(None);
@@ -146,10 +146,5 @@ fn keep_log(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Why `path` can't be opened.
 pub(super) fn opening(path: &Path, error: rusqlite::Error) -> Error {
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::NotADatabase => {
-            cannot_open(path).because(format!("{}: name a SQLite file, or one that isn't there yet", cause(&error)))
-        }
-        error => Failure::from(error).within(cannot_open(path).to_string()),
-    }
+    Failure::from(error).within(cannot_open(path).to_string())
 }

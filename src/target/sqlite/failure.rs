@@ -72,6 +72,10 @@ pub(super) fn cause(error: &rusqlite::Error) -> String {
             "unable to open database file: whoever runs this needs the right to read and write it, \
               the -wal and -shm beside it, and their directory"
         }
+        Some(ErrorCode::NotADatabase) => {
+            "file is not a database, but another kind of file, or encrypted: name a SQLite file with database, or one that \
+              isn't there yet, or move this one away"
+        }
         Some(ErrorCode::DatabaseCorrupt) => "the database is damaged: restore it from a backup or delete it",
         // A trigger words its own message, which may quote the row.
         Some(ErrorCode::ConstraintViolation) if extended == ffi::SQLITE_CONSTRAINT_TRIGGER => {
