@@ -45,7 +45,7 @@ onEveryServer((world) => {
       });
     expect(cli('sync')).toMatchObject({ status: 0, stdout: expect.stringContaining('1 table in sync') });
     expect(cli('status').stdout).toMatch(/items +incremental +incremental +20 /);
-    expect(cli('doctor')).toMatchObject({ status: 0, stdout: expect.stringMatching(/ok +target +1 tables/) });
+    expect(cli('doctor')).toMatchObject({ status: 0, stdout: expect.stringMatching(/ok +target +1 table was synced/) });
     expect(await instance.ask('SELECT count(*) AS n FROM items')).toEqual([[20]]);
   });
 
