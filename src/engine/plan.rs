@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use sha2::{Digest as _, Sha256};
+
+use crate::batch::hex;
 use crate::config::{Deletes, Options, SchemaDrift, TableOptions, ZeroDates};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Level, Mode};
@@ -219,8 +222,10 @@ impl Plan {
             spelling = format!("masked by {}", mask.name());
         }
         if let Some(expression) = &source.expression {
-            declared = format!("{declared}, computed by {expression}");
-            spelling = format!("{spelling}, computed by {expression}");
+            // Its text may hold what is not to be told, such as a salt.
+            let told = hex(&Sha256::digest(expression)[..6]);
+            declared = format!("{declared}, computed by {told}").trim_start_matches(", ").to_owned();
+            spelling = format!("{spelling}, computed by {told}");
         }
         StoredColumn {
             source: source.name.clone(),

@@ -7,7 +7,8 @@ use wildmatch::WildMatch;
 use crate::config::{Options, TableOptions};
 use crate::error::{Error, Kind, Result};
 use crate::event::Level;
-use crate::schema::{KnownColumn, Table, TableName};
+use crate::mapping::SqliteType;
+use crate::schema::{KnownColumn, SourceType, Table, TableName};
 use crate::source::{Listed, Source};
 use crate::target::State;
 
@@ -65,6 +66,13 @@ pub async fn described(source: &mut dyn Source, table: &Selected, known: &[Known
             .in_table(&table.target));
     }
     source.compute(&mut described, select).await.map_err(|error| error.in_table(&table.target))?;
+    for column in described.columns.iter_mut().filter(|column| column.expression.is_some()) {
+        let wanted = table.wishes.types.get(&column.name);
+        // Where the source tells no type, the user may say that these are numbers.
+        if column.declared.is_empty() && matches!(wanted, Some(SqliteType::Integer | SqliteType::Real)) {
+            column.kind = SourceType::Opaque { known: true };
+        }
+    }
     Ok(described)
 }
 

@@ -1,6 +1,7 @@
 //! Tests by feature. Those that need a server find it by `DATA_SYNC_TEST_POSTGRES` and its like, which `npm test` sets.
 
 mod bed;
+mod computed;
 mod config;
 #[macro_use]
 mod contract;

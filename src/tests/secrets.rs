@@ -211,6 +211,10 @@ async fn nothing_is_told(bed: Box<dyn Bed>, prepare: Option<&str>, filter: &str)
     ears.fails(&mut world, &source, "TABLE_NOT_FOUND", json!({ "tables": ["nowhere"] })).await;
     let filtered = json!({ "tables": [{ "name": "users", "where": filter }] });
     ears.fails(&mut world, &source, "SOURCE_READ", filtered).await;
+    if !world.bed.grows() {
+        let computed = json!({ "tables": [{ "name": "users", "select": { "made": filter } }] });
+        ears.fails(&mut world, &source, "SOURCE_READ", computed).await;
+    }
     world.restart(usual_tables).await;
     world.run().await;
 

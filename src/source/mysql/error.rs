@@ -69,18 +69,19 @@ fn refused(reading: &Reading<'_>, error: &dyn DatabaseError) -> Error {
 /// What the server said, as far as it can't hold a row's value: its message only for numbers that speak of names, states
 /// and rights.
 fn cause(error: &dyn DatabaseError) -> String {
-    const SPEAKING: [u16; 36] = [
-        1030, 1040, 1044, 1045, 1046, 1047, 1049, 1053, 1054, 1064, 1102, 1103, 1109, 1129, 1130, 1142, 1143, 1146,
-        1152, 1203, 1205, 1213, 1226, 1227, 1251, 1305, 1317, 1356, 1370, 1698, 1820, 1862, 1927, 1969, 3024, 3159,
+    const SPEAKING: [u16; 43] = [
+        1030, 1040, 1044, 1045, 1046, 1047, 1049, 1053, 1054, 1064, 1102, 1103, 1109, 1111, 1128, 1129, 1130, 1142,
+        1143, 1146, 1152, 1203, 1205, 1213, 1226, 1227, 1241, 1251, 1305, 1317, 1356, 1370, 1582, 1630, 1698, 1820,
+        1862, 1927, 1969, 3024, 3159, 3593, 4015,
     ];
     let number = number(error);
     if number == 1064 {
-        // It quotes the statement, in which only the user's own filter can be wrong.
-        return format!("the server doesn't understand the table's filter or a view (error {number})");
+        // It quotes the statement, in which only what the user wrote can be wrong.
+        return format!("the server doesn't understand where, select or a view (error {number})");
     }
     if SPEAKING.contains(&number) {
         format!("{} (error {number})", error.message())
     } else {
-        format!("the server refused a value, in the table's filter or in a view (error {number})")
+        format!("the server refused a value, in where, in select or in a view (error {number})")
     }
 }

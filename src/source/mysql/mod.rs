@@ -144,8 +144,9 @@ impl Source for MysqlSource {
     async fn compute(&mut self, table: &mut Table, select: &BTreeMap<String, String>) -> Result<()> {
         for (name, expression) in select {
             let Some(relation) = self.details.get(&table.name).map(|details| details.relation.clone()) else { break };
-            // A line end, so that a comment at its end hides nothing of ours.
-            let sql = format!("SELECT ({expression}\n) FROM {relation}");
+            // A line end, so that a comment at its end hides nothing of ours. As a condition, too: there the server refuses
+            // what says nothing of a row by itself; one aggregate would make one row of all.
+            let sql = format!("SELECT ({expression}\n) FROM {relation} WHERE ({expression}\n) IS NULL");
             let mut connection = self.take_connection(None)?;
             let prepared = timeout(self.limits.query, connection.prepare(AssertSqlSafe(sql).into_sql_str()))
                 .await

@@ -59,11 +59,13 @@ pub fn correlation(schema: &str, table: &str, column: &str) -> String {
 }
 
 /// The type of `expression` over `from`, and its elements' where it is an array, as one JSON document. The rows are not asked:
-/// of none, a value is NULL and still has its type.
+/// of none, a value is NULL and still has its type. As a condition, too: there the server refuses what says nothing of a row by
+/// itself, such as aggregates, windows and sets of rows.
 pub fn computed(expression: &str, from: &str) -> String {
     format!(
         "WITH RECURSIVE chain(typid, depth) AS ( \
-           SELECT pg_catalog.pg_typeof((SELECT ({expression}\n) {from} LIMIT 0))::pg_catalog.oid, 0 \
+           SELECT pg_catalog.pg_typeof((SELECT ({expression}\n) {from} \
+             WHERE ({expression}\n) IS NULL LIMIT 0))::pg_catalog.oid, 0 \
            UNION ALL SELECT t.typbasetype, c.depth + 1 FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typid \
            WHERE t.typtype = 'd' \
          ) SELECT pg_catalog.json_build_object( \

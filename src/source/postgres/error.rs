@@ -62,7 +62,7 @@ fn cause(error: &dyn DatabaseError) -> String {
     if SPEAKING.iter().any(|class| code.starts_with(class)) {
         format!("{} (SQLSTATE {code})", error.message())
     } else {
-        format!("the server refused a value, in the table's filter or in a view (SQLSTATE {code})")
+        format!("the server refused a value, in where, in select or in a view (SQLSTATE {code})")
     }
 }
 

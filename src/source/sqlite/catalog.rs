@@ -32,6 +32,17 @@ pub fn describe(name: &str) -> Sql {
 /// How many cells a row of the answer to [`describe`] has.
 pub const DESCRIBED_WIDTH: usize = 7;
 
+/// `expressions` over no row of a table. As conditions, too: there the database refuses what says nothing of a row by itself,
+/// such as aggregates and windows.
+pub fn computed(table: &str, expressions: &[&str]) -> Sql {
+    let outputs = expressions.iter().enumerate();
+    // A line end, so that a comment at its end hides nothing of ours.
+    let outputs: Vec<String> = outputs.map(|(index, expression)| format!("({expression}\n) AS c{index}")).collect();
+    let conditions: Vec<String> = expressions.iter().map(|expression| format!("({expression}\n) IS NULL")).collect();
+    let (outputs, conditions) = (outputs.join(", "), conditions.join(" AND "));
+    Sql::plain(format!("SELECT {outputs} FROM {} WHERE {conditions} LIMIT 0", quote(table)))
+}
+
 /// About how many rows there are: where rows have numbers, there are no more rows than numbers.
 pub fn extent(name: &str) -> Sql {
     Sql::plain(format!("SELECT max(rowid) - min(rowid) + 1 AS c0 FROM {}", quote(name)))

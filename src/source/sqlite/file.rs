@@ -66,7 +66,11 @@ fn open(path: &std::path::Path, busy: Duration) -> Result<Connection, Fault> {
 }
 
 fn fault(error: &rusqlite::Error) -> Fault {
-    let text = error.to_string();
+    // Without the statement, which the driver would show: what the user wrote in it is for nobody else.
+    let text = match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        error => error.to_string(),
+    };
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Busy(text),
         // Another process may be replacing it.

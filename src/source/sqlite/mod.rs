@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use self::link::{Fault, Link};
 use self::query::{Cell, Mark, Pass, Query};
 use self::sql::Sql;
-use super::reading::Reading;
+use super::reading::{Reading, not_computed};
 use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source};
 use crate::batch::{Batch, Position, Value, ValueRef};
 use crate::config::{Secret, SourceConfig};
@@ -105,6 +105,12 @@ impl SqliteSource {
             peer: self.link.peer(),
         };
         fault.discreet(&self.secret.0).told(&reading, self.reached)
+    }
+
+    /// Asks for `expressions` over `table`, of no row.
+    async fn try_computing(&mut self, table: &Table, expressions: &[&str]) -> Result<(), Fault> {
+        let sql = catalog::computed(&table.name.name, expressions);
+        self.link.ask(&sql, &mut Batch::new(expressions.len())).await
     }
 
     /// Asks for rows of `width` cells.
@@ -261,6 +267,20 @@ impl Source for SqliteSource {
     }
 
     async fn compute(&mut self, table: &mut Table, select: &BTreeMap<String, String>) -> Result<()> {
+        // In one request, because some of these databases count them; one by one only to find out which is refused.
+        let all: Vec<&str> = select.values().map(String::as_str).collect();
+        match self.try_computing(table, &all).await {
+            Err(Fault::Refused(words)) => {
+                for (name, expression) in select {
+                    if let Err(fault) = self.try_computing(table, &[expression]).await {
+                        return Err(not_computed(table, name, &self.told(fault, None)));
+                    }
+                }
+                return Err(self.told(Fault::Refused(words), None));
+            }
+            Err(fault) => return Err(self.told(fault, None)),
+            Ok(()) => {}
+        }
         for (name, expression) in select {
             // An expression has no type: each value keeps its own.
             table.compute(name, expression, String::new(), String::new(), SourceType::Bytes);
