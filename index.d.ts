@@ -214,8 +214,8 @@ export interface TableOptions {
    */
   mask?: Record<string, Mask>;
   /**
-   * Further columns: name → expression in the source's SQL, such as `{ domain: "split_part(email, '@', 2)" }`. No key and no track
-   * column. Not for MongoDB. Another expression rebuilds the table. Default: `{}`.
+   * Further columns: name → expression in the source's SQL, such as `{ domain: "split_part(email, '@', 2)" }`, of one row each: no
+   * aggregate and no window. No key and no track column. Not for MongoDB. Another expression rebuilds the table. Default: `{}`.
    */
   select?: Record<string, string>;
   /** Default: the plugin's `deletes`. */

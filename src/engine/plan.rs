@@ -224,7 +224,8 @@ impl Plan {
         if let Some(expression) = &source.expression {
             // Its text may hold what is not to be told, such as a salt.
             let told = hex(&Sha256::digest(expression)[..6]);
-            declared = format!("{declared}, computed by {told}").trim_start_matches(", ").to_owned();
+            let comma = if declared.is_empty() { "" } else { ", " };
+            declared = format!("{declared}{comma}computed by {told}");
             spelling = format!("{spelling}, computed by {told}");
         }
         StoredColumn {
