@@ -1,5 +1,6 @@
 //! A deployed StarbaseDB as the target: SQLite in a Durable Object of workerd, behind a Worker that answers as StarbaseDB does.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -322,6 +323,60 @@ async fn what_a_durable_object_has_no_room_for() {
         ["blob", "text"].map(|kind| Some(kind.to_owned()))
     );
     assert!(world.query("SELECT 1 FROM sqlite_schema WHERE name = 'wide'").is_empty());
+    world.end().await;
+}
+
+/// A server that repeats what it was sent, whichever request it is: nothing that is told or kept has the token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_repeats_the_token() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1))]).await;
+    let token = bed.deployed().unwrap().target()["token"].as_str().unwrap().to_owned();
+    let mut world = World::new(bed, json!({ "retry": { "attempts": 1 } }));
+    let said = json!({ "error": format!("near \"{token}\": syntax error: SQLITE_ERROR") }).to_string();
+    let mut codes = BTreeSet::new();
+    for request in 0..16 {
+        world.restart(json!({})).await;
+        world.bed.deployed().unwrap().clear().await;
+        let mut faults = vec![Value::Null; request];
+        faults.push(json!({ "status": 500, "body": said }));
+        world.break_target(faults).await;
+        if let Err(failure) = world.sync.sync(None, CancellationToken::new()).await {
+            codes.insert(failure.first.code);
+            assert!(!format!("{failure:?}").contains(&token), "request {request}: {failure:?}");
+        }
+        world.break_target(Vec::new()).await;
+        assert!(world.log(Level::Debug).iter().all(|line| !line.contains(&token)), "request {request}");
+        if !world.is_untouched() {
+            let kept = world.query("SELECT last_error FROM tmp_data_sync_state");
+            assert!(!format!("{kept:?}").contains(&token), "request {request}");
+        }
+    }
+    assert!(codes.is_superset(&BTreeSet::from(["SCHEMA", "TARGET_WRITE"])), "{codes:?}");
+    world.end().await;
+}
+
+/// A note of a replaced table whose tables somebody dropped keeps no run from going on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_note_of_tables_that_are_gone() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1))]).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    world.damage(
+        "INSERT INTO tmp_data_sync_meta VALUES ('swap', json_object('table', 'users', 'aside', 'tmp_data_sync_new_users',
+           'objects', json('[]'), 'nulls', NULL, 'state', (SELECT '' || json_object('source_table', source_table,
+           'target_table', target_table, 'source_fingerprint', source_fingerprint, 'mode', mode, 'phase', phase,
+           'signature', signature, 'columns', columns, 'key', key, 'position', position) FROM tmp_data_sync_state)));
+         DROP TABLE users",
+    );
+    world.run().await;
+    world.assert_equal(&shape).await;
+    assert!(world.query("SELECT 1 FROM tmp_data_sync_meta WHERE key = 'swap'").is_empty());
     world.end().await;
 }
 

@@ -144,10 +144,10 @@ impl Apply {
                     Ok(Some(counts)) => break Ok(counts),
                     // It got no further than to the view.
                     Ok(None) => break Err(strange(context)),
-                    Err(fault) => break Err(self.remote.told(fault, context)),
+                    Err(fault) => break Err(Remote::told(fault, context)),
                 },
                 Err(fault) if resends.wait_after(&fault).await => {}
-                Err(fault) => break Err(self.remote.told(fault, context)),
+                Err(fault) => break Err(Remote::told(fault, context)),
             }
         };
         let [inserted, updated, deleted] = outcome.inspect_err(|_| *view = None)?;

@@ -85,11 +85,16 @@ pub(super) async fn resume(remote: &Remote, note: &str) -> Result<()> {
 
 async fn finish(remote: &Remote, note: &Note) -> Result<Vec<String>> {
     let context = replacing(&note.table);
-    let there = remote.ask("SELECT 1 FROM sqlite_schema WHERE name = ?1", &[Some(&note.aside)], &context).await?;
+    let sql = "SELECT name FROM sqlite_schema WHERE name IN (?1, ?2)";
+    let there = remote.ask(sql, &[Some(&note.table), Some(&note.aside)], &context).await?;
+    if there.is_empty() {
+        // Somebody dropped both: the run finds the table gone, and loads it anew.
+        forget(remote, &context).await?;
+        return Ok(Vec::new());
+    }
+    let is_aside = there.iter().flatten().any(|name| name.as_str() == Some(&note.aside));
     let put = state::put("?1", &note.table, Count::Anew, note.nulls.as_deref());
-    let replace = if there.is_empty() {
-        put
-    } else {
+    let replace = if is_aside {
         // Views and triggers that name the table go on naming it, instead of being checked while it is gone.
         format!(
             "DROP VIEW IF EXISTS {APPLY}; PRAGMA legacy_alter_table = ON; DROP TABLE IF EXISTS {table};
@@ -97,6 +102,8 @@ async fn finish(remote: &Remote, note: &Note) -> Result<Vec<String>> {
             table = quote(&note.table),
             aside = quote(&note.aside),
         )
+    } else {
+        put
     };
     remote.change(&replace, &[Some(&note.state)], &context).await?;
     let mut lost = Vec::new();
@@ -114,7 +121,7 @@ async fn finish(remote: &Remote, note: &Note) -> Result<Vec<String>> {
             {
                 lost.push(swap::lost(kind, name, plain(&words)));
             }
-            Err(fault) => return Err(remote.told(fault, &context)),
+            Err(fault) => return Err(Remote::told(fault, &context)),
         }
     }
     forget(remote, &context).await?;

@@ -205,7 +205,7 @@ impl Target for StarbasedbTarget {
         }
         if statements.len() > 1 {
             let sql = format!("{};{}", lease::guard(&self.remote.next()), statements.join(";"));
-            self.remote.try_ask(&sql, &[]).await.map_err(|fault| self.remote.told_schema(fault, &context))?;
+            self.remote.try_ask(&sql, &[]).await.map_err(|fault| Remote::told_schema(fault, &context))?;
         }
         if !creates {
             // A load that starts over is the moment to find rows that somebody else put there or took away.
@@ -340,7 +340,7 @@ impl Target for StarbasedbTarget {
             quote(&aside),
             sql::create(replica, &aside)
         );
-        self.remote.try_ask(&sql, &[]).await.map(drop).map_err(|fault| self.remote.told_schema(fault, &context))
+        self.remote.try_ask(&sql, &[]).await.map(drop).map_err(|fault| Remote::told_schema(fault, &context))
     }
 
     async fn aside_rows(&self, replica: &Arc<Replica>) -> Result<u64> {

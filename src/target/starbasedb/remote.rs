@@ -68,8 +68,13 @@ impl Remote {
         Turn { owner: self.owner.clone(), number: self.number.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
-    /// Runs the statements of `sql`; the parameters are the last one's, and so are the rows.
+    /// Runs the statements of `sql`; the parameters are the last one's, and so are the rows. A fault is in words that may be
+    /// shown.
     pub(super) async fn try_ask(&self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Fault> {
+        self.send(sql, params).await.map_err(|fault| fault.discreet(&self.token.0))
+    }
+
+    async fn send(&self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Fault> {
         let body = serde_json::to_string(&Request { sql, params })
             .map_err(|error| Fault::Refused(format!("a request can't be written as JSON: {error}")))?;
         let answer = self.endpoint.post(body).await?;
@@ -84,7 +89,7 @@ impl Remote {
             match self.try_ask(sql, params).await {
                 Ok(rows) => return Ok(rows),
                 Err(fault) if resends.wait_after(&fault).await => {}
-                Err(fault) => return Err(self.told(fault, context)),
+                Err(fault) => return Err(Self::told(fault, context)),
             }
         }
     }
@@ -99,15 +104,15 @@ impl Remote {
             match self.try_ask(&format!("{};{sql}", super::lease::guard(&turn)), params).await {
                 Ok(rows) => return Ok(rows),
                 Err(fault) if resends.wait_after(&fault).await => {}
-                Err(fault) => return Err(self.told(fault, context)),
+                Err(fault) => return Err(Self::told(fault, context)),
             }
         }
     }
 
     /// The fault as users are told; `context` says what was tried.
-    pub(super) fn told(&self, fault: Fault, context: &str) -> Error {
+    pub(super) fn told(fault: Fault, context: &str) -> Error {
         let failed = || Error::new(Kind::TargetWrite, context);
-        match fault.discreet(&self.token.0) {
+        match fault {
             Fault::Denied(cause) => Error::new(Kind::Auth, CONNECT).because(cause),
             Fault::Unreachable { cause, passes } => Error::new(Kind::Connect, CONNECT).because(cause).transient(passes),
             Fault::Silent(limit) => failed()
@@ -127,10 +132,10 @@ impl Remote {
     }
 
     /// The same for a change of a table's shape, where a statement that can't be accepted is a matter of the schema.
-    pub(super) fn told_schema(&self, fault: Fault, context: &str) -> Error {
+    pub(super) fn told_schema(fault: Fault, context: &str) -> Error {
         match fault {
-            Fault::Refused(words) if is_unfit(&words) => Error::new(Kind::Schema, context).because(words),
-            fault => self.told(fault, context),
+            Fault::Refused(words) if is_unfit(&words) => Error::new(Kind::Schema, context).because(plain(&words)),
+            fault => Self::told(fault, context),
         }
     }
 

@@ -108,7 +108,7 @@ pub(super) async fn load(remote: &Remote) -> Result<State> {
             return Ok(State::default());
         }
         Err(fault) if fault.shrinks() => remote.ask(&sql, &[], READING).await?,
-        Err(fault) => return Err(remote.told(fault, READING)),
+        Err(fault) => return Err(Remote::told(fault, READING)),
         Ok(rows) => rows,
     };
     read(&rows)
