@@ -84,6 +84,17 @@ mod exact_real {
 }
 
 impl Value {
+    /// The value, borrowed.
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Int(*value),
+            Self::Real(value) => ValueRef::Real(*value),
+            Self::Text(value) => ValueRef::Text(value.as_bytes()),
+            Self::Blob(value) => ValueRef::Blob(value),
+        }
+    }
+
     /// The value as a person reads it: text as it is, numbers in digits, bytes in hex.
     pub fn render(&self) -> String {
         match self {

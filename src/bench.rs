@@ -185,22 +185,7 @@ fn replica(columns: Vec<Column>, sqlite: &[SqliteType]) -> Replica {
 }
 
 fn state(replica: &Replica) -> TableState {
-    TableState {
-        source: replica.source.name.to_string(),
-        target: replica.target.clone(),
-        fingerprint: String::new(),
-        mode: Mode::Incremental,
-        phase: TablePhase::Incremental,
-        signature: String::new(),
-        columns: Vec::new(),
-        key: replica.source.key.clone(),
-        key_position: None,
-        position: None,
-        floor: None,
-        snapshot: None,
-        record_count: 0,
-        null_tracked: 0,
-        last_sync_time: None,
-        last_error: None,
-    }
+    let (source, target) = (replica.source.name.to_string(), replica.target.clone());
+    let state = TableState::new(source, target, Mode::Incremental, TablePhase::Incremental);
+    TableState { key: replica.source.key.clone(), ..state }
 }

@@ -173,7 +173,9 @@ pub trait Target: Send + Sync {
     async fn existing(&self, table: &str) -> Result<Option<Existing>>;
 
     /// The statements that `prepare` would run; runs nothing.
-    fn ddl(&self, replica: &Replica, steps: &[Ddl]) -> Vec<String>;
+    fn ddl(&self, replica: &Replica, steps: &[Ddl]) -> Vec<String> {
+        steps.iter().flat_map(|step| sql::statements(replica, step)).collect()
+    }
 
     /// Runs `steps` and stores `state`.
     async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()>;

@@ -1,6 +1,7 @@
 //! Statements about a replica's table in SQLite's SQL, whatever runs them.
 
 use super::{Ddl, Lane};
+use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
 use crate::replica::Replica;
 
@@ -82,6 +83,24 @@ pub(super) fn create(replica: &Replica, table: &str) -> String {
         parts.push(format!("PRIMARY KEY ({})", names("", key(replica))));
     }
     format!("CREATE TABLE {} ({})", quote(table), parts.join(", "))
+}
+
+/// Refuses what has no room in `place`, whose tables have at most `most` columns, before anything is done.
+pub(super) fn check_width(replica: &Replica, most: usize, place: &str) -> Result<()> {
+    let width = replica.columns.len() + usize::from(replica.soft_delete);
+    if width <= most {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Schema, format!("Failed to create table '{}'", replica.target)).because(format!(
+        "it has {width} columns and {place} takes at most {most}: leave some out with exclude_columns"
+    )))
+}
+
+/// The SELECT of how many rows have no track value; `None` where all have one.
+pub(super) fn null_tracked(replica: &Replica) -> Option<String> {
+    let lacks = lacks_track(replica, "").filter(|_| replica.may_lack_track())?;
+    let live = if replica.soft_delete { format!(" AND {} IS NULL", quote(DELETED_AT)) } else { String::new() };
+    Some(format!("SELECT count(*) FROM main.{} WHERE {lacks}{live}", quote(&replica.target)))
 }
 
 /// The condition for a row without a track value; `None` when rows aren't tracked by columns.

@@ -96,6 +96,30 @@ pub struct TableState {
     pub last_error: Option<String>,
 }
 
+impl TableState {
+    /// The state of a table that goes from `source` to `target`, before anything is known of it.
+    pub fn new(source: String, target: String, mode: Mode, phase: TablePhase) -> Self {
+        Self {
+            source,
+            target,
+            fingerprint: String::new(),
+            mode,
+            phase,
+            signature: String::new(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            key_position: None,
+            position: None,
+            floor: None,
+            snapshot: None,
+            record_count: 0,
+            null_tracked: 0,
+            last_sync_time: None,
+            last_error: None,
+        }
+    }
+}
+
 /// The layout of the state's tables; a later one is refused.
 pub(super) const VERSION: u32 = 1;
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Event, Level};
 
 use super::bed::{Datum, Shape};
+use super::faults::rounds_of_breaks;
 use super::postgres_bed;
 use super::proxy::{Break, Proxy};
 use super::sqlite_bed::{self, Place, Told};
@@ -197,10 +198,6 @@ async fn answers_that_get_lost() {
 /// Connections to the target that break at any byte, in any way: a run comes to its end, and the next one makes the target equal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_break_anywhere() {
-    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
-    let seed = number("DATA_SYNC_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("DATA_SYNC_TEST_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
     let bed = sqlite_bed::deployed_beds().await.remove(0);
     let shape = Shape::usual("users");
     bed.create(&shape).await;
@@ -214,25 +211,10 @@ async fn connections_that_break_anywhere() {
         json!({ "target": target, "batch_size": 100, "deletes": "hard", "delete_limit": 1, "query_timeout": 1 }),
     );
     let ways = [Break::Close, Break::Reset, Break::Stall, Break::Delay];
-    let mut failures = 0;
-    for round in 0..i64::try_from(number("DATA_SYNC_TEST_ROUNDS").unwrap_or(12)).unwrap() {
-        let base = 10_000 * round;
-        let more: Vec<_> = (base..base + 700).map(|i| usual(i, i, "some text in a row", at(round * 5))).collect();
-        world.bed.insert(&shape, &more).await;
-        world.bed.delete(&shape, &row([("n", (base - 10_000 + random.i64(0..700)).into())])).await;
-        world.restart(json!({})).await;
-        let how = ways[random.usize(..ways.len())];
-        proxy.cut(how, random.i64(0..3_000), if how == Break::Stall { 1 } else { random.usize(1..4) });
-        let outcome = world.sync.sync(None, CancellationToken::new()).await;
-        proxy.cut(how, 0, 0);
-        if let Err(failure) = outcome {
-            failures += 1;
-            assert!(failure.first.retryable, "{how:?}: {failure:?}");
-        }
-        world.run().await;
-        world.assert_equal(&shape).await;
-    }
-    println!("{} connections broken, {failures} runs failed", proxy.cuts());
+    rounds_of_breaks(&mut world, &shape, &proxy, &ways, 3_000, |how, failure| {
+        assert!(failure.first.retryable, "{how:?}: {failure:?}");
+    })
+    .await;
     world.end().await;
 }
 

@@ -4,6 +4,8 @@
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::event::Failure;
+
 use super::bed::{Bed, Shape};
 use super::proxy::{Break, Proxy};
 use super::world::{World, at, row, usual};
@@ -69,13 +71,48 @@ async fn connections_that_break(bed: Box<dyn Bed>) {
 /// Rounds of breaks at random for each source, unless `DATA_SYNC_TEST_ROUNDS` says otherwise.
 const ROUNDS: u64 = 12;
 
-/// Connections that break at any byte, in any way, also in ways that no network knows: whatever happens, a run comes to
-/// its end, and the next one makes the target equal.
-async fn connections_that_break_anywhere(bed: Box<dyn Bed>) {
+/// Rounds in which rows come and go, `proxy` breaks connections at random after at most `most` bytes of answers, and a run comes
+/// to its end, after whose failure `check` looks at it; the next run makes the target equal.
+pub async fn rounds_of_breaks(
+    world: &mut World,
+    shape: &Shape,
+    proxy: &Proxy,
+    ways: &[Break],
+    most: i64,
+    check: impl Fn(Break, &Failure),
+) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let seed = number("DATA_SYNC_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("DATA_SYNC_TEST_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
+    let (mut failures, mut garbled) = (0, 0);
+    for round in 0..i64::try_from(number("DATA_SYNC_TEST_ROUNDS").unwrap_or(ROUNDS)).unwrap() {
+        let base = 10_000 * round;
+        let more: Vec<_> = (base..base + 700).map(|i| usual(i, i, "some text in a row", at(round * 5))).collect();
+        world.bed.insert(shape, &more).await;
+        world.bed.delete(shape, &row([("n", (base - 10_000 + random.i64(0..700)).into())])).await;
+        world.restart(json!({})).await;
+        let how = ways[random.usize(..ways.len())];
+        proxy.cut(how, random.i64(0..most), if how == Break::Stall { 1 } else { random.usize(1..4) });
+        let outcome = world.sync.sync(None, CancellationToken::new()).await;
+        proxy.cut(how, 0, 0);
+        if let Err(failure) = outcome {
+            failures += 1;
+            check(how, &failure);
+        }
+        garbled += usize::from(how == Break::Repeat);
+        world.run().await;
+        world.assert_equal(shape).await;
+    }
+    println!(
+        "{} connections broken, {garbled} rounds with bytes that came twice, {failures} runs failed",
+        proxy.cuts()
+    );
+}
+
+/// Connections that break at any byte, in any way, also in ways that no network knows: whatever happens, a run comes to
+/// its end, and the next one makes the target equal.
+async fn connections_that_break_anywhere(bed: Box<dyn Bed>) {
     let shape = Shape::usual("t");
     bed.create(&shape).await;
     let proxy = Proxy::start(bed.through(0).0).await;
@@ -88,31 +125,12 @@ async fn connections_that_break_anywhere(bed: Box<dyn Bed>) {
                 "query_timeout": patience, "connect_timeout": patience }),
     );
     let ways = [Break::Close, Break::Reset, Break::Stall, Break::Delay, Break::Repeat];
-    let (mut failures, mut garbled) = (0, 0);
-    for round in 0..i64::try_from(number("DATA_SYNC_TEST_ROUNDS").unwrap_or(ROUNDS)).unwrap() {
-        let base = 10_000 * round;
-        let more: Vec<_> = (base..base + 700).map(|i| usual(i, i, "some text in a row", at(round * 5))).collect();
-        world.bed.insert(&shape, &more).await;
-        world.bed.delete(&shape, &row([("n", (base - 10_000 + random.i64(0..700)).into())])).await;
-        world.restart(json!({})).await;
-        let how = ways[random.usize(..ways.len())];
-        proxy.cut(how, random.i64(0..most), if how == Break::Stall { 1 } else { random.usize(1..4) });
-        let outcome = world.sync.sync(None, CancellationToken::new()).await;
-        proxy.cut(how, 0, 0);
-        if let Err(failure) = outcome {
-            failures += 1;
-            // What a protocol cannot read is not told from a server that speaks another one.
-            let known = matches!(failure.first.code, "CONNECT" | "SOURCE_READ" | "AUTH" | "SCHEMA");
-            assert!(known && (failure.first.retryable || how == Break::Repeat), "{how:?}: {failure:?}");
-        }
-        garbled += usize::from(how == Break::Repeat);
-        world.run().await;
-        world.assert_equal(&shape).await;
-    }
-    println!(
-        "{} connections broken, {garbled} rounds with bytes that came twice, {failures} runs failed",
-        proxy.cuts()
-    );
+    rounds_of_breaks(&mut world, &shape, &proxy, &ways, most, |how, failure| {
+        // What a protocol cannot read is not told from a server that speaks another one.
+        let known = matches!(failure.first.code, "CONNECT" | "SOURCE_READ" | "AUTH" | "SCHEMA");
+        assert!(known && (failure.first.retryable || how == Break::Repeat), "{how:?}: {failure:?}");
+    })
+    .await;
     world.end().await;
 }
 

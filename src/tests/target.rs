@@ -173,11 +173,7 @@ fn soft_users() -> Arc<Replica> {
 
 fn state(replica: &Replica) -> TableState {
     TableState {
-        source: replica.source.name.to_string(),
-        target: replica.target.clone(),
         fingerprint: "postgresql:abc".into(),
-        mode: Mode::Incremental,
-        phase: TablePhase::Incremental,
         signature: "s".into(),
         columns: replica
             .columns
@@ -192,14 +188,12 @@ fn state(replica: &Replica) -> TableState {
             })
             .collect(),
         key: replica.key.iter().map(|&column| replica.columns[column].name.clone()).collect(),
-        key_position: None,
-        position: None,
-        floor: None,
-        snapshot: None,
-        record_count: 0,
-        null_tracked: 0,
-        last_sync_time: None,
-        last_error: None,
+        ..TableState::new(
+            replica.source.name.to_string(),
+            replica.target.clone(),
+            Mode::Incremental,
+            TablePhase::Incremental,
+        )
     }
 }
 

@@ -55,9 +55,9 @@ impl Details {
     }
 }
 
-/// The type that a driver's name of one stands for, such as `BIGINT UNSIGNED`: its declaration, its name, how it is read; `is_text` where it has characters. An
-/// expression has no declared sizes: a fraction of a second has as many digits as there can be, and decimals and integers without a sign
-/// stay exact as text.
+/// The type that a driver's name of one stands for, such as `BIGINT UNSIGNED`: its declaration, its name, how it is read;
+/// `is_text` where it has characters. An expression has no declared sizes: a fraction of a second has as many digits as there
+/// can be, and decimals and integers without a sign stay exact as text.
 pub fn computed_type(name: &str, is_text: bool) -> (String, String, ColumnType) {
     let name = name.to_ascii_lowercase();
     let data_type = match name.split(' ').next().unwrap_or_default() {

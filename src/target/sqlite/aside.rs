@@ -17,7 +17,7 @@ impl Database {
     pub(super) fn begin_aside(&mut self, replica: &Replica) -> Result<()> {
         self.statement = None;
         let mut run = || {
-            ddl::check_width(replica)?;
+            ddl::check_width(replica, MAX_COLUMNS, "SQLite")?;
             self.ready()?;
             let aside = ddl::aside(replica);
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;

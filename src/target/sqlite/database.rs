@@ -133,7 +133,7 @@ impl Database {
         creates: bool,
         state: &TableState,
     ) -> Result<(), Failure> {
-        ddl::check_width(replica)?;
+        ddl::check_width(replica, ddl::MAX_COLUMNS, "SQLite")?;
         self.ready()?;
         self.behind = true;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -230,16 +230,11 @@ fn saving(table: &str) -> String {
 
 /// How many rows of the table have no track value.
 pub(super) fn null_tracked(conn: &Connection, replica: &Replica) -> Result<u64, Failure> {
-    let Some(lacks) = ddl::lacks_track(replica, "").filter(|_| replica.may_lack_track()) else {
-        return Ok(0);
-    };
+    let Some(count) = ddl::null_tracked(replica) else { return Ok(0) };
     if ddl::kind(conn, &replica.target)?.as_deref() != Some("table") {
         return Ok(0);
     }
-    let live =
-        if replica.soft_delete { format!(" AND {} IS NULL", ddl::quote(ddl::DELETED_AT)) } else { String::new() };
-    let table = ddl::quote(&replica.target);
-    Ok(ddl::count(conn, &format!("SELECT count(*) FROM main.{table} WHERE {lacks}{live}"))?)
+    Ok(ddl::count(conn, &count)?)
 }
 
 /// Refuses a call that must work on staged keys of another table, or of none.

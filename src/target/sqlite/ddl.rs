@@ -3,29 +3,17 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::Failure;
-use crate::error::{Error, Kind};
 use crate::replica::Replica;
 use crate::target::{Ddl, Existing};
 
 pub(super) use crate::target::sql::{
-    DELETED_AT, NOW, Shape, aside, columns, create, has_marks, in_lane, join, key, lacks_track, names, on_conflict,
-    quote, statements,
+    DELETED_AT, NOW, Shape, aside, check_width, columns, create, has_marks, in_lane, join, key, names, null_tracked,
+    on_conflict, quote, statements,
 };
 pub(super) use crate::target::state::unsigned;
 
 /// The most columns SQLite takes, in a table and in a result.
 pub(super) const MAX_COLUMNS: usize = 2000;
-
-/// Refuses what SQLite can't hold, before anything is done.
-pub(super) fn check_width(replica: &Replica) -> Result<(), Error> {
-    let width = replica.columns.len() + usize::from(replica.soft_delete);
-    if width <= MAX_COLUMNS {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Schema, format!("Failed to create table '{}'", replica.target)).because(format!(
-        "it has {width} columns and SQLite takes at most {MAX_COLUMNS}: leave some out with exclude_columns"
-    )))
-}
 
 /// The columns of `table`; empty when there is none.
 pub(super) fn shape(conn: &Connection, table: &str) -> rusqlite::Result<Vec<Shape>> {

@@ -143,10 +143,6 @@ impl Target for SqliteTarget {
             .await
     }
 
-    fn ddl(&self, replica: &Replica, steps: &[Ddl]) -> Vec<String> {
-        steps.iter().flat_map(|step| ddl::statements(replica, step)).collect()
-    }
-
     async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()> {
         let (replica, steps, state) = (Arc::clone(replica), steps.to_vec(), state.clone());
         self.worker.call(move |writer| writer.commit(|database| database.prepare(&replica, &steps, &state))).await

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::encode::{self, Chunk, Encoder, Special};
 use super::lease::{APPLY, guard, guard_of_row};
-use super::remote::{DONE, Remote, Resends, numbers, strange};
+use super::remote::{DONE, Remote, numbers, strange};
 use super::state::{self, Count};
 use crate::batch::{Batch, Key};
 use crate::error::Result;
@@ -136,19 +136,14 @@ impl Apply {
             rows.rows, turn.owner, turn.number
         );
         sql.push_str(&insert);
-        let mut resends = Resends::default();
-        let outcome = loop {
-            match self.remote.try_ask(&sql, &[Some(&rows.json), state]).await {
-                Ok(answer) => break numbers(&answer).ok_or_else(|| strange(context)),
-                Err(Fault::Refused(words)) if words.contains(DONE) => match self.outcome(turn.number).await {
-                    Ok(Some(counts)) => break Ok(counts),
-                    // It got no further than to the view.
-                    Ok(None) => break Err(strange(context)),
-                    Err(fault) => break Err(Remote::told(fault, context)),
-                },
-                Err(fault) if resends.wait_after(&fault).await => {}
-                Err(fault) => break Err(Remote::told(fault, context)),
-            }
+        let outcome = match self.remote.ask_again(&sql, &[Some(&rows.json), state]).await {
+            Ok(answer) => numbers(&answer).ok_or_else(|| strange(context)),
+            Err(Fault::Refused(words)) if words.contains(DONE) => match self.outcome(turn.number).await {
+                // Without counts, it got no further than to the view.
+                Ok(counts) => counts.ok_or_else(|| strange(context)),
+                Err(fault) => Err(Remote::told(fault, context)),
+            },
+            Err(fault) => Err(Remote::told(fault, context)),
         };
         let [inserted, updated, deleted] = outcome.inspect_err(|_| *view = None)?;
         Ok(Changes { inserted, updated, deleted })
@@ -159,14 +154,7 @@ impl Apply {
         let sql = format!(
             "SELECT json_array(inserted, updated, deleted) AS c0 FROM tmp_data_sync_lease WHERE number = {number}"
         );
-        let mut resends = Resends::default();
-        loop {
-            match self.remote.try_ask(&sql, &[]).await {
-                Ok(rows) => return Ok(numbers(&rows)),
-                Err(fault) if resends.wait_after(&fault).await => {}
-                Err(fault) => return Err(fault),
-            }
-        }
+        self.remote.ask_again(&sql, &[]).await.map(|rows| numbers(&rows))
     }
 }
 

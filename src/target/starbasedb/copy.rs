@@ -108,7 +108,9 @@ impl Copy {
             let table = table
                 .ok_or_else(|| Error::new(Kind::SourceRead, &context).because("the table is gone").transient(true))?;
             let theirs = Arc::new(theirs(replica, table, columns, filter));
-            let state = no_state(&theirs);
+            // A copy has no position, but whatever writes rows writes a state too.
+            let name = || theirs.target.clone();
+            let state = TableState::new(name(), name(), Mode::Full, TablePhase::Snapshot);
             self.scratch.begin_copy(&theirs).await?;
             let (sink, incoming) = channel(theirs.columns.len(), BATCH);
             let read = read(source.as_mut(), &theirs, sink);
@@ -163,27 +165,5 @@ fn theirs(replica: &Replica, table: Table, columns: &[&str], filter: Option<Stri
         soft_delete: false,
         null_zero_dates: false,
         takes_new_columns: false,
-    }
-}
-
-/// A copy has no position, but whatever writes rows writes a state too.
-fn no_state(theirs: &Replica) -> TableState {
-    TableState {
-        source: theirs.target.clone(),
-        target: theirs.target.clone(),
-        fingerprint: String::new(),
-        mode: Mode::Full,
-        phase: TablePhase::Snapshot,
-        signature: String::new(),
-        columns: Vec::new(),
-        key: Vec::new(),
-        key_position: None,
-        position: None,
-        floor: None,
-        snapshot: None,
-        record_count: 0,
-        null_tracked: 0,
-        last_sync_time: None,
-        last_error: None,
     }
 }

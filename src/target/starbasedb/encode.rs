@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 
-use crate::batch::{Batch, Cell, Key, Value, ValueRef};
+use crate::batch::{Batch, Cell, Key, ValueRef};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
 use crate::mapping::form::push_hex;
@@ -71,7 +71,7 @@ impl Chunk {
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(replica: &'a Replica, special: Special) -> Self {
-        Self { replica, json: Vec::with_capacity(SEVERAL + SEVERAL / 8), rows: 0, special }
+        Self { replica, json: Vec::new(), rows: 0, special }
     }
 
     /// Adds row `row` of `batch`; gives the rows before it when the statement is full with them.
@@ -113,7 +113,7 @@ impl<'a> Encoder<'a> {
             return Ok(None);
         }
         self.json.push(b']');
-        let json = std::mem::replace(&mut self.json, Vec::with_capacity(SEVERAL + SEVERAL / 8));
+        let json = std::mem::take(&mut self.json);
         let json =
             String::from_utf8(json).map_err(|_| Error::new(Kind::Internal, "A batch holds text that is not UTF-8"))?;
         Ok(Some(Chunk { json, rows: std::mem::take(&mut self.rows) }))
@@ -134,15 +134,8 @@ pub(super) fn keys(keys: &[Key]) -> Result<Chunk> {
             if index > 0 {
                 json.push(b',');
             }
-            let value = match value {
-                Value::Null => ValueRef::Null,
-                Value::Int(value) => ValueRef::Int(*value),
-                Value::Real(value) => ValueRef::Real(*value),
-                Value::Text(text) => ValueRef::Text(text.as_bytes()),
-                Value::Blob(blob) => ValueRef::Blob(blob),
-            };
             // Keys are compared by the longer expression in any case, as values of any column.
-            write(value, false, &mut json);
+            write(value.as_ref(), false, &mut json);
         }
         json.push(b']');
         if rows > 0 && json.len() > SEVERAL {

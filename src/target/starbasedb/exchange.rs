@@ -12,7 +12,7 @@ use super::state::{self, Count};
 use super::{LARGEST_ANSWER, shape_of};
 use crate::error::{Error, Kind, Result};
 use crate::replica::Replica;
-use crate::target::sql::{self, Shape, quote};
+use crate::target::sql::{self, quote};
 use crate::target::swap::{self, USER_OBJECTS};
 use crate::target::{Changes, TableState};
 
@@ -39,21 +39,22 @@ fn replacing(table: &str) -> String {
 pub(super) async fn swap(remote: &Remote, replica: &Replica, state: &TableState) -> Result<(Changes, Vec<String>)> {
     let context = replacing(&replica.target);
     let aside = sql::aside(replica);
-    let (old, new) = shapes(remote, &replica.target, &aside, &context).await?;
+    let old = shape_of(remote, &replica.target, &context).await?;
+    let mut new = shape_of(remote, &aside, &context).await?;
     if new.is_empty() {
         return Err(Error::new(Kind::TargetWrite, &context).because("the table aside is gone").transient(true));
     }
-    let kept = swap::Swap::new(replica, old, new, LARGEST_ANSWER).keep_dropped_columns(state);
+    let kept = swap::Swap::new(replica, old.clone(), new.clone(), LARGEST_ANSWER).keep_dropped_columns(state);
     if !kept.is_empty() {
         remote.change(&kept.join(";"), &[], &context).await?;
+        new = shape_of(remote, &aside, &context).await?;
     }
-    let (old, new) = shapes(remote, &replica.target, &aside, &context).await?;
     let swap = swap::Swap::new(replica, old, new, LARGEST_ANSWER);
     let counts = format!("SELECT json_array(c0, c1, c2) AS c0 FROM ({})", swap.differences());
     let counts = remote.ask(&counts, &[], &context).await?;
     let [inserted, updated, deleted] = numbers(&counts).ok_or_else(|| strange(&context))?;
     let changes = Changes { inserted, updated, deleted };
-    let nulls = state::null_tracked(replica);
+    let nulls = sql::null_tracked(replica);
     let document = state::document(state)?;
     if swap.same_columns() && changes == Changes::default() {
         let put = state::put("?1", &replica.target, Count::Anew, nulls.as_deref());
@@ -130,10 +131,6 @@ async fn finish(remote: &Remote, note: &Note) -> Result<Vec<String>> {
 
 async fn forget(remote: &Remote, context: &str) -> Result<()> {
     remote.change(&format!("DELETE FROM tmp_data_sync_meta WHERE key = '{SWAP}'"), &[], context).await.map(drop)
-}
-
-async fn shapes(remote: &Remote, old: &str, new: &str, context: &str) -> Result<(Vec<Shape>, Vec<Shape>)> {
-    Ok((shape_of(remote, old, context).await?, shape_of(remote, new, context).await?))
 }
 
 fn objects(rows: &Rows) -> Vec<(String, String, String)> {

@@ -29,7 +29,7 @@ const CONTEXT: &str = "Failed to take the lease of the target StarbaseDB";
 /// The view that changes go through, see `apply`.
 pub(super) const APPLY: &str = "tmp_data_sync_apply";
 
-/// The key in the table of the state's own facts under which a swap is written down, see `swap`.
+/// The key in the table of the state's own facts under which a swap is written down, see `exchange`.
 pub(super) const SWAP: &str = "swap";
 
 /// When a lease that is taken now ends, in SQL.

@@ -103,18 +103,6 @@ async fn shape_of(remote: &Remote, table: &str, context: &str) -> Result<Vec<Sha
     shape.collect()
 }
 
-/// Refuses what a Durable Object can't hold, before anything is done.
-fn check_width(replica: &Replica) -> Result<()> {
-    let width = replica.columns.len() + usize::from(replica.soft_delete);
-    if width <= LARGEST_ANSWER {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Schema, format!("Failed to create table '{}'", replica.target)).because(format!(
-        "it has {width} columns and a StarbaseDB in a Durable Object takes at most {LARGEST_ANSWER}: leave some out with \
-         exclude_columns"
-    )))
-}
-
 #[async_trait]
 impl Target for StarbasedbTarget {
     async fn lock(&self, wait: Duration) -> Result<Box<dyn TargetLock>> {
@@ -168,15 +156,11 @@ impl Target for StarbasedbTarget {
         Ok(Some(Existing { columns, has_rows, kind: kind.clone() }))
     }
 
-    fn ddl(&self, replica: &Replica, steps: &[Ddl]) -> Vec<String> {
-        steps.iter().flat_map(|step| sql::statements(replica, step)).collect()
-    }
-
     async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()> {
         let creates = steps.contains(&Ddl::Create);
         let what = if creates { "create" } else { "change" };
         let context = format!("Failed to {what} table '{}'", replica.target);
-        check_width(replica)?;
+        sql::check_width(replica, LARGEST_ANSWER, "a StarbaseDB in a Durable Object")?;
         self.apply.forget().await;
         let document = state::document(state)?;
         let there = shape_of(&self.remote, &replica.target, &context).await?;
@@ -204,8 +188,7 @@ impl Target for StarbasedbTarget {
             }
         }
         if statements.len() > 1 {
-            let sql = format!("{};{}", lease::guard(&self.remote.next()), statements.join(";"));
-            self.remote.try_ask(&sql, &[]).await.map_err(|fault| Remote::told_schema(fault, &context))?;
+            self.remote.change_shape(&statements.join(";"), &context).await?;
         }
         if !creates {
             // A load that starts over is the moment to find rows that somebody else put there or took away.
@@ -330,17 +313,16 @@ impl Target for StarbasedbTarget {
     }
 
     async fn begin_aside(&self, replica: &Arc<Replica>) -> Result<()> {
-        check_width(replica)?;
+        sql::check_width(replica, LARGEST_ANSWER, "a StarbaseDB in a Durable Object")?;
         let context = format!("Failed to create table '{}'", replica.target);
         let aside = sql::aside(replica);
         self.apply.forget().await;
         let sql = format!(
-            "{}; DROP VIEW IF EXISTS {APPLY}; DROP TABLE IF EXISTS {}; {}",
-            lease::guard(&self.remote.next()),
+            "DROP VIEW IF EXISTS {APPLY}; DROP TABLE IF EXISTS {}; {}",
             quote(&aside),
             sql::create(replica, &aside)
         );
-        self.remote.try_ask(&sql, &[]).await.map(drop).map_err(|fault| Remote::told_schema(fault, &context))
+        self.remote.change_shape(&sql, &context).await
     }
 
     async fn aside_rows(&self, replica: &Arc<Replica>) -> Result<u64> {

@@ -16,6 +16,9 @@ use crate::source::sqlite::starbasedb;
 /// The words for a StarbaseDB that can't be talked to.
 const CONNECT: &str = "Failed to connect to target StarbaseDB";
 
+/// The words for one that asks to be left alone for a while.
+const LIMITED: &str = "The target StarbaseDB limits how often it is asked";
+
 /// How often a request is sent again whose answer did not come.
 const RESENDS: u32 = 4;
 
@@ -84,12 +87,16 @@ impl Remote {
 
     /// Runs a statement that may run twice.
     pub(super) async fn ask(&self, sql: &str, params: &[Option<&str>], context: &str) -> Result<Rows> {
+        self.ask_again(sql, params).await.map_err(|fault| Self::told(fault, context))
+    }
+
+    /// The same, and leaves it to the caller what the fault means.
+    pub(super) async fn ask_again(&self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Fault> {
         let mut resends = Resends::default();
         loop {
             match self.try_ask(sql, params).await {
-                Ok(rows) => return Ok(rows),
                 Err(fault) if resends.wait_after(&fault).await => {}
-                Err(fault) => return Err(Self::told(fault, context)),
+                outcome => return outcome,
             }
         }
     }
@@ -99,14 +106,27 @@ impl Remote {
     pub(super) async fn change(&self, sql: &str, params: &[Option<&str>], context: &str) -> Result<Rows> {
         let mut resends = Resends::default();
         loop {
-            // A new number each time: what comes late of an earlier one is refused.
-            let turn = self.next();
-            match self.try_ask(&format!("{};{sql}", super::lease::guard(&turn)), params).await {
-                Ok(rows) => return Ok(rows),
+            match self.try_change(sql, params).await {
                 Err(fault) if resends.wait_after(&fault).await => {}
-                Err(fault) => return Err(Self::told(fault, context)),
+                outcome => return outcome.map_err(|fault| Self::told(fault, context)),
             }
         }
+    }
+
+    /// Changes a table's shape, once. A statement that can't be accepted is a matter of the schema.
+    pub(super) async fn change_shape(&self, sql: &str, context: &str) -> Result<()> {
+        match self.try_change(sql, &[]).await {
+            Ok(_) => Ok(()),
+            Err(Fault::Refused(words)) if is_unfit(&words) => {
+                Err(Error::new(Kind::Schema, context).because(plain(&words)))
+            }
+            Err(fault) => Err(Self::told(fault, context)),
+        }
+    }
+
+    /// Runs statements as our turn. Each try has a number of its own: what comes late of an earlier one is refused.
+    async fn try_change(&self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Fault> {
+        self.try_ask(&format!("{};{sql}", super::lease::guard(&self.next())), params).await
     }
 
     /// The fault as users are told; `context` says what was tried.
@@ -118,11 +138,7 @@ impl Remote {
             Fault::Silent(limit) => failed()
                 .because(format!("no answer for {} s; the option query_timeout sets this limit", limit.as_secs_f64()))
                 .transient(true),
-            Fault::Limited { wait, cause } => {
-                Error::new(Kind::RateLimited, "The target StarbaseDB limits how often it is asked")
-                    .because(cause)
-                    .after(wait)
-            }
+            Fault::Limited { wait, cause } => Error::new(Kind::RateLimited, LIMITED).because(cause).after(wait),
             Fault::Busy(cause) if cause.contains("SQLITE_BUSY") || cause.contains("SQLITE_LOCKED") => {
                 Error::new(Kind::TargetBusy, context).because(cause)
             }
@@ -131,20 +147,12 @@ impl Remote {
         }
     }
 
-    /// The same for a change of a table's shape, where a statement that can't be accepted is a matter of the schema.
-    pub(super) fn told_schema(fault: Fault, context: &str) -> Error {
-        match fault {
-            Fault::Refused(words) if is_unfit(&words) => Error::new(Kind::Schema, context).because(plain(&words)),
-            fault => Self::told(fault, context),
-        }
-    }
-
     /// A failure of a read through the source that reads StarbaseDB, in the words of a target.
     pub(super) fn of_target(error: &Error, context: &str) -> Error {
         let told = match error.kind() {
             Kind::Connect => Error::new(Kind::Connect, CONNECT),
             Kind::Auth => Error::new(Kind::Auth, CONNECT),
-            Kind::RateLimited => Error::new(Kind::RateLimited, "The target StarbaseDB limits how often it is asked"),
+            Kind::RateLimited => Error::new(Kind::RateLimited, LIMITED),
             _ => Error::new(Kind::TargetWrite, context),
         };
         let told = told.transient(error.is_transient());
@@ -182,11 +190,11 @@ fn refused(words: &str, context: &str) -> Error {
 
 /// Sends again what got no answer, a few times.
 #[derive(Default)]
-pub(super) struct Resends(u32);
+struct Resends(u32);
 
 impl Resends {
     /// Waits, and says whether to send again.
-    pub(super) async fn wait_after(&mut self, fault: &Fault) -> bool {
+    async fn wait_after(&mut self, fault: &Fault) -> bool {
         if !fault.shrinks() || self.0 >= RESENDS {
             return false;
         }

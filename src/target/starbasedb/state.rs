@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::remote::{Remote, Rows, strange};
 use crate::error::{Error, Kind, Result};
 use crate::replica::Replica;
-use crate::target::sql::{self, DELETED_AT, quote};
+use crate::source::sqlite::link::Fault;
+use crate::target::sql::{self, quote};
 use crate::target::state::{self, Record};
 use crate::target::{State, TableState};
 
@@ -64,7 +65,7 @@ pub(super) fn put(document: &str, table: &str, count: Count, nulls: Option<&str>
         Count::Anew => all,
         Count::Zero => "0".to_owned(),
     };
-    let nulls = format!("coalesce({}, {}, 0)", nulls.unwrap_or("NULL"), known("null_tracked"));
+    let nulls = format!("coalesce(({}), {}, 0)", nulls.unwrap_or("NULL"), known("null_tracked"));
     let sets = sql::join(COLUMNS.iter().skip(1), ", ", |name| format!("{name} = excluded.{name}"));
     format!(
         "INSERT INTO tmp_data_sync_state ({names}, record_count, null_tracked)
@@ -74,17 +75,10 @@ pub(super) fn put(document: &str, table: &str, count: Count, nulls: Option<&str>
     )
 }
 
-/// The SELECT of how many rows of the table have no track value; `None` where all have one.
-pub(super) fn null_tracked(replica: &Replica) -> Option<String> {
-    let lacks = sql::lacks_track(replica, "").filter(|_| replica.may_lack_track())?;
-    let live = if replica.soft_delete { format!(" AND {} IS NULL", quote(DELETED_AT)) } else { String::new() };
-    Some(format!("(SELECT count(*) FROM {} WHERE {lacks}{live})", quote(&replica.target)))
-}
-
 /// Stores `state` alone and gives it back with the target's own counts filled in.
 pub(super) async fn save(remote: &Remote, replica: &Replica, state: &TableState, count: Count) -> Result<TableState> {
     let context = format!("Failed to save the sync state of table '{}'", state.target);
-    let nulls = null_tracked(replica).unwrap_or_else(|| "0".to_owned());
+    let nulls = sql::null_tracked(replica).unwrap_or_else(|| "0".to_owned());
     let sql = format!(
         "{} RETURNING json_array(record_count, null_tracked) AS c0",
         put("?1", &replica.target, count, Some(&nulls))
@@ -103,15 +97,11 @@ pub(super) async fn load(remote: &Remote) -> Result<State> {
          SELECT record_count || ' ' || null_tracked, json_array({}) FROM tmp_data_sync_state",
         COLUMNS.join(", ")
     );
-    let rows = match remote.try_ask(&sql, &[]).await {
-        Err(crate::source::sqlite::link::Fault::Refused(words)) if words.contains("no such table: tmp_data_sync_") => {
-            return Ok(State::default());
-        }
-        Err(fault) if fault.shrinks() => remote.ask(&sql, &[], READING).await?,
-        Err(fault) => return Err(Remote::told(fault, READING)),
-        Ok(rows) => rows,
-    };
-    read(&rows)
+    match remote.ask_again(&sql, &[]).await {
+        Ok(rows) => read(&rows),
+        Err(Fault::Refused(words)) if words.contains("no such table: tmp_data_sync_") => Ok(State::default()),
+        Err(fault) => Err(Remote::told(fault, READING)),
+    }
 }
 
 /// Refuses a state that a later version left.
