@@ -2,7 +2,8 @@
  * Installs what is published as users do, and uses it: `node scripts/try-package.mjs [--no-build]`.
  *
  * The tarballs are installed into an empty project, where no Rust can be found, and used from CommonJS, ES modules, TypeScript and Jest, by the oldest
- * Node.js that is supported (or this one) and by the newest that npm has; and from the command line.
+ * Node.js that is supported (or this one) and by the newest that npm has; and from the command line. They write a file, and a StarbaseDB in a
+ * Durable Object.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -10,9 +11,10 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, stat
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { isDeepStrictEqual, parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { pack } from './pack.mjs';
+import { starbasedbServers } from './servers/starbasedb.mjs';
 import { entry, root, Stop, step } from './workspace.mjs';
 
 const Database = createRequire(import.meta.url)('better-sqlite3');
@@ -33,6 +35,16 @@ ${PROGRAM}
 plugin.triggerSync().then(({ rowsInserted }) => console.log(rowsInserted));`,
   'module.mjs': `import { DataSyncPlugin } from '@starbasedb/plugin-data-sync';
 ${PROGRAM}
+console.log((await plugin.triggerSync()).rowsInserted);`,
+  'options.json': JSON.stringify({
+    source: { type: 'sqlite', path: 'source.sqlite' },
+    tables: [{ name: 'users', select: { initial: 'substr(name, 1, 1)' }, mask: { name: 'redact' } }],
+    log_level: 'silent',
+  }),
+  'deployed.mjs': `import { readFileSync } from 'node:fs';
+import { DataSyncPlugin } from '@starbasedb/plugin-data-sync';
+const target = { type: 'starbasedb', url: process.env.TARGET_URL, token: process.env.DATA_SYNC_TARGET_TOKEN };
+const plugin = new DataSyncPlugin({ ...JSON.parse(readFileSync('options.json', 'utf8')), target });
 console.log((await plugin.triggerSync()).rowsInserted);`,
   'typed.ts': `import { DataSyncPlugin, type SyncStats } from '@starbasedb/plugin-data-sync';
 const plugin = new DataSyncPlugin({ source: { type: 'sqlite', path: 'source.sqlite' }, database: 'replica.sqlite' });
@@ -90,11 +102,11 @@ function withoutRust(node) {
   return { ...process.env, PATH: [dirname(node), ...path].join(delimiter), CARGO_HOME: '', RUSTUP_HOME: '' };
 }
 
-function command(file, args, { cwd, node = process.execPath }) {
+function command(file, args, { cwd, node = process.execPath, env = {} }) {
   const shell = process.platform === 'win32' && file === 'npm';
   const { status, stdout, stderr, error } = spawnSync(file, args, {
     cwd,
-    env: withoutRust(node),
+    env: { ...withoutRust(node), ...env },
     encoding: 'utf8',
     shell,
   });
@@ -131,7 +143,37 @@ async function newest(folder) {
   return join(folder, 'node_modules', name, 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
 }
 
-function use(project, node) {
+/** Writes a StarbaseDB in a Durable Object: by a program, and by the command line, whose doctor looks at it first. */
+async function useDeployed(project, node, cli) {
+  const server = await starbasedbServers()[0]();
+  try {
+    const { origin, username: token } = new URL(server.url);
+    const asked = { cwd: project, node, env: { TARGET_URL: origin, DATA_SYNC_TARGET_TOKEN: token } };
+    expectTwo('deployed.mjs', command(node, ['deployed.mjs'], asked));
+    const answer = await fetch(new URL('/query', origin), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: JSON.stringify({ sql: 'SELECT id, name, initial FROM users ORDER BY id' }),
+    });
+    const { result } = await answer.json();
+    const expected = [
+      { id: 1, name: '[redacted]', initial: 'A' },
+      { id: 2, name: null, initial: null },
+    ];
+    if (!isDeepStrictEqual(result, expected)) throw new Stop(`The deployed StarbaseDB has ${JSON.stringify(result)}`);
+    for (const name of ['doctor', 'sync', 'verify']) {
+      command(node, [cli, name, '--options', 'options.json', '--target-url', origin], asked);
+    }
+  } finally {
+    await server.stop();
+  }
+}
+
+function expectTwo(program, said) {
+  if (said !== '2') throw new Stop(`${program} said ${said}`);
+}
+
+async function use(project, node) {
   const fresh = () => {
     for (const name of readdirSync(project).filter((name) => name.includes('.sqlite'))) rmSync(join(project, name));
     const source = new Database(join(project, 'source.sqlite'));
@@ -139,9 +181,6 @@ function use(project, node) {
       "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO users VALUES (1, 'Ada'), (2, NULL)",
     );
     source.close();
-  };
-  const expectTwo = (program, said) => {
-    if (said !== '2') throw new Stop(`${program} said ${said}`);
   };
   for (const program of ['commonjs.cjs', 'module.mjs']) {
     fresh();
@@ -152,6 +191,7 @@ function use(project, node) {
     command(node, [cli, 'status', '--database', 'replica.sqlite', '--json'], { cwd: project, node }),
   );
   expectTwo('the command line', String(status.result.tableMap.users.recordCount));
+  await useDeployed(project, node, cli);
   fresh();
   command(node, [join('node_modules', 'jest', 'bin', 'jest.js'), 'used.test.js'], { cwd: project, node });
   for (const [module, resolution] of [
@@ -175,6 +215,8 @@ function use(project, node) {
     console.log(performance.now() - begin)`;
   const times = Array.from({ length: TRIALS }, () => Number(command(node, ['-e', load], { cwd: project, node })));
   const best = Math.min(...times);
-  process.stdout.write(`CommonJS, ES module, command line, TypeScript and Jest; loaded in ${best.toFixed(1)} ms\n`);
+  process.stdout.write(
+    `CommonJS, ES module, command line, deployed StarbaseDB, TypeScript and Jest; loaded in ${best.toFixed(1)} ms\n`,
+  );
   if (best > LONGEST) throw new Stop(`Loading takes more than ${LONGEST} ms`);
 }

@@ -1,11 +1,47 @@
-//! What the failures of sqlx come to that are none of a server's own words.
+//! Waiting for sqlx, and what its failures come to that are none of a server's own words.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use sqlx::Error as Driver;
 use sqlx::error::DatabaseError;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use super::peer::{CONNECT, Peer, TRUST_BY_OPTIONS, network};
 use super::reading::Reading;
 use crate::error::{Error, Kind};
+
+/// Waits for `answer` as long as `limit`. sqlx panics at messages shorter than their type needs, as a server of another kind, a
+/// proxy or a garbled connection sends them; that is an error like any other answer that can't be read.
+pub async fn wait<T>(
+    limit: Duration,
+    answer: impl Future<Output = sqlx::Result<T>>,
+) -> Result<sqlx::Result<T>, Elapsed> {
+    timeout(limit, AssertUnwindSafe(answer).catch_unwind())
+        .await
+        .map(|answer| answer.unwrap_or_else(|_| Err(strange())))
+}
+
+/// Waits for the next of `items` as [`wait`] does; none are left after a failure.
+pub async fn next<T>(
+    limit: Duration,
+    items: &mut Pin<Box<dyn Stream<Item = sqlx::Result<T>> + Send + '_>>,
+) -> Result<sqlx::Result<Option<T>>, Elapsed> {
+    let mut next = AssertUnwindSafe(items.next()).catch_unwind();
+    // A timer for every row would cost more than the row; most are there already.
+    let item = match (&mut next).now_or_never() {
+        Some(item) => item,
+        None => timeout(limit, next).await?,
+    };
+    Ok(item.map_or_else(|_| Err(strange()), Option::transpose))
+}
+
+fn strange() -> Driver {
+    Driver::Protocol("a message was too short for its type".to_owned())
+}
 
 /// Connecting to `system`, or starting the consistent read, failed; `refused` reads what the server said.
 pub fn connect(error: &Driver, peer: &Peer, system: &str, refused: impl FnOnce(&dyn DatabaseError) -> Error) -> Error {

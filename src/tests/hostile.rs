@@ -153,6 +153,29 @@ async fn what_is_compressed_is_not_unpacked() {
     }
 }
 
+/// A message that ends before what its type promises; its reader in sqlx panics. No real server sends one, so these are not real.
+#[tokio::test]
+async fn messages_that_are_too_short() {
+    let scripts: [(&str, &[u8]); 2] = [("postgresql", b"R\x00\x00\x00\x04"), ("mysql", b"\x03\x00\x00\x00\x0a8\x00")];
+    for (system, said) in scripts {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let _ = client.write_all(said).await;
+                let _ = client.read_to_end(&mut Vec::new()).await;
+            }
+        });
+        let source = json!({ "type": system, "host": "127.0.0.1", "port": port, "user": "u", "password": "p",
+                             "database": "d", "ssl": "disable" });
+        let world = world(Place::file(), json!({ "source": source, "retry": { "attempts": 1 } }));
+        let failure = world.fail().await;
+        assert_clear(&failure);
+        assert!(failure.first.message.contains("too short for its type"), "{failure:?}");
+        world.end().await;
+    }
+}
+
 /// PostgreSQL can hold such a row, but not send it.
 #[tokio::test]
 async fn a_row_larger_than_a_gigabyte_is_told_and_the_other_tables_go_on() {

@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, StreamExt as _};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlStatement};
 use sqlx::{
     AssertSqlSafe, Column as _, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqlSafeStr as _,
@@ -27,7 +26,7 @@ use self::sql::{Sql, arguments};
 use self::value::Decoder;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
-use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, channel};
+use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, channel, driver};
 use crate::batch::Position;
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
@@ -108,7 +107,7 @@ impl Source for MysqlSource {
         {
             return Ok(moment);
         }
-        let connection = timeout(self.limits.connect, self.options.connect())
+        let connection = driver::wait(self.limits.connect, self.options.connect())
             .await
             .map_err(|_| connect_timeout(&self.peer))?
             .map_err(|error| error::connect(&error, &self.peer))?;
@@ -148,7 +147,7 @@ impl Source for MysqlSource {
             // what says nothing of a row by itself; one aggregate would make one row of all.
             let sql = format!("SELECT ({expression}\n) FROM {relation} WHERE ({expression}\n) IS NULL");
             let mut connection = self.take_connection(None)?;
-            let prepared = timeout(self.limits.query, connection.prepare(AssertSqlSafe(sql).into_sql_str()))
+            let prepared = driver::wait(self.limits.query, connection.prepare(AssertSqlSafe(sql).into_sql_str()))
                 .await
                 .map_err(|_| self.reading(None).timeout(self.limits.query))?;
             let name_of = |statement: &MySqlStatement| statement.columns()[0].type_info().name().to_owned();
@@ -239,7 +238,7 @@ async fn simple(
     sql: &str,
     limit: Duration,
 ) -> Result<sqlx::Result<Vec<Answer>>, tokio::time::error::Elapsed> {
-    let rows = timeout(limit, sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await?;
+    let rows = driver::wait(limit, sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await?;
     Ok(rows.map(|rows| rows.iter().map(answer).collect()))
 }
 
@@ -309,7 +308,7 @@ impl MysqlSource {
         let reading = self.reading(Some(replica));
         let arguments = arguments(sql).map_err(|error| error::read(&reading, &error))?;
         let query = sqlx::query_with(AssertSqlSafe(sql.text.as_str()), arguments).persistent(false);
-        let rows = timeout(self.limits.query, query.fetch_all(&mut connection))
+        let rows = driver::wait(self.limits.query, query.fetch_all(&mut connection))
             .await
             .map_err(|_| reading.timeout(self.limits.query))?
             .map_err(|error| error::read(&reading, &error))?;
@@ -334,13 +333,8 @@ impl MysqlSource {
         let query = sqlx::query_with(AssertSqlSafe(select.sql.text.as_str()), arguments).persistent(false);
         let mut rows = query.fetch(&mut connection);
         loop {
-            // A timer for every row would cost more than the row; most are there already.
-            let row = match rows.next().now_or_never() {
-                Some(row) => row,
-                None => timeout(limit, rows.next()).await.map_err(|_| reading.timeout(limit))?,
-            };
-            let Some(row) = row else { break };
-            let row = row.map_err(|error| error::read(&reading, &error))?;
+            let row = driver::next(limit, &mut rows).await.map_err(|_| reading.timeout(limit))?;
+            let Some(row) = row.map_err(|error| error::read(&reading, &error))? else { break };
             let fits = decoder.row(&row, sink.batch()).map_err(|error| error.in_table(&replica.target))?;
             if fits && decoder.outgrown().is_empty() {
                 sink.row_done().await?;

@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt as _, StreamExt as _};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::timeout;
@@ -27,7 +26,7 @@ use self::query::{Query, Select};
 use self::snapshot::Snapshot;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
-use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, Standing, channel};
+use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, Standing, channel, driver};
 use crate::batch::Position;
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
@@ -120,7 +119,7 @@ impl Source for PostgresSource {
         {
             return Ok(moment);
         }
-        let connection = timeout(self.limits.connect, self.options.connect())
+        let connection = driver::wait(self.limits.connect, self.options.connect())
             .await
             .map_err(|_| connect_timeout(&self.peer))?
             .map_err(|error| error::connect(&error, &self.peer))?;
@@ -273,7 +272,7 @@ async fn simple(
     sql: &str,
     limit: Duration,
 ) -> Result<sqlx::Result<Vec<PgRow>>, tokio::time::error::Elapsed> {
-    timeout(limit, sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await
+    driver::wait(limit, sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection)).await
 }
 
 impl PostgresSource {
@@ -374,19 +373,14 @@ impl PostgresSource {
         let (limit, reading) = (self.limits.query, self.reading(Some(replica)));
         let mut decoder = Decoder::new(select.cells, self.moment.is_some_and(|session| session.check_text));
         let sql = format!("COPY ({}) TO STDOUT (FORMAT binary)", select.sql);
-        let mut pieces = timeout(limit, connection.copy_out_raw(&sql))
+        let mut pieces = driver::wait(limit, connection.copy_out_raw(&sql))
             .await
             .map_err(|_| reading.timeout(limit))?
             .map_err(|error| error::read(&reading, &error))?;
         let mut carry = Vec::new();
         loop {
-            // A timer for every row would cost more than the row; most are there already.
-            let piece = match pieces.next().now_or_never() {
-                Some(piece) => piece,
-                None => timeout(limit, pieces.next()).await.map_err(|_| reading.timeout(limit))?,
-            };
-            let Some(piece) = piece else { break };
-            let piece = piece.map_err(|error| error::read(&reading, &error))?;
+            let piece = driver::next(limit, &mut pieces).await.map_err(|_| reading.timeout(limit))?;
+            let Some(piece) = piece.map_err(|error| error::read(&reading, &error))? else { break };
             let split = !carry.is_empty();
             if split {
                 carry.extend_from_slice(&piece);
