@@ -82,19 +82,28 @@ fn table(root: &Section<'_>, place: &str, value: &Value) -> Result<TableOptions>
     if columns.is_some() && exclude_columns.is_some() {
         return Err(section.either("columns", "exclude_columns", "name the columns to take or those to leave out"));
     }
+    let select = select(&section)?;
+    let track_column = track_column(&section)?;
+    let primary_key = section.list("primary_key", false, "a non-empty list of column names")?;
+    for (option, names) in [("track_column", &track_column), ("primary_key", &primary_key)] {
+        if let Some(name) = names.iter().flatten().find(|name| select.contains_key(*name)) {
+            let got = format!("'{name}', which select computes");
+            return Err(section.impossible(option, &got, "columns of the table's own"));
+        }
+    }
     Ok(TableOptions {
         name,
         schema,
         target,
         mode: section.keyword("mode", &MODES)?.flatten(),
-        track_column: track_column(&section)?,
-        primary_key: section.list("primary_key", false, "a non-empty list of column names")?,
+        track_column,
+        primary_key,
         columns,
         exclude_columns: exclude_columns.unwrap_or_default(),
         filter: section.string("where", "a condition in the source's SQL")?,
         types: sqlite_types(&section, "types")?,
         masks: masks(&section)?,
-        select: select(&section)?,
+        select,
         deletes: section.keyword("deletes", &DELETES)?,
         batch_size: batch_size(&section)?,
     })
@@ -124,6 +133,12 @@ fn select(section: &Section<'_>) -> Result<BTreeMap<String, String>> {
         if column.trim().is_empty() || column.contains('\0') {
             return Err(OptionError::of_range(format!(
                 "Option '{}' got an empty key; it takes a name for the column",
+                section.path()
+            )));
+        }
+        if let Some(before) = select.keys().find(|before: &&String| before.eq_ignore_ascii_case(column)) {
+            return Err(OptionError::of_range(format!(
+                "Option '{}' got '{before}' and '{column}'; it takes names that differ in more than case",
                 section.path()
             )));
         }

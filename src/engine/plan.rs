@@ -66,13 +66,11 @@ pub fn plan(
         None => table.key.clone(),
     };
     require_selected(&table, &target, &selected, "key", &key_names)?;
-    require_own(&table, &target, "key", &key_names)?;
     let shape = Shape { table: &table, target: &target, selected: &selected, has_key: !key_names.is_empty() };
     let (mode, track) = choose_mode(&shape, wishes, options, &mut hints)?;
     if let Track::Columns(columns) = &track {
         let names: Vec<String> = columns.iter().map(|&column| table.columns[column].name.clone()).collect();
         require_selected(&table, &target, &selected, "track", &names)?;
-        require_own(&table, &target, "track", &names)?;
     }
     let deletes = wishes.deletes.or(options.deletes).unwrap_or(match mode {
         Mode::Full => Deletes::Hard,
@@ -316,15 +314,6 @@ fn require_selected(table: &Table, target: &str, selected: &[usize], what: &str,
     )
     .because("add it to columns, or take it out of exclude_columns")
     .in_table(target))
-}
-
-/// Refuses a computed column where rows are found by it: no index would have its values.
-fn require_own(table: &Table, target: &str, what: &str, names: &[String]) -> Result<()> {
-    let computed = |name: &&String| table.column(name).is_some_and(|column| table.columns[column].expression.is_some());
-    let Some(name) = names.iter().find(computed) else { return Ok(()) };
-    Err(Error::new(Kind::Schema, format!("The {what} column '{name}' of table '{target}' is computed by select"))
-        .because("rows are found by columns of the table's own: name one of those")
-        .in_table(target))
 }
 
 fn select_columns(table: &Table, target: &str, wishes: &TableOptions, options: &Options) -> Result<Vec<usize>> {

@@ -196,6 +196,7 @@ fn wrong_types_name_the_option() {
 #[test]
 fn impossible_values_name_the_option() {
     let table = |option: &str, value: Value| json!({ "tables": [{ "name": "t", option: value }] });
+    let chosen = |option: &str, value: Value| json!({ "tables": [{ "name": "t", "select": { "size": "length(a)" }, option: value }] });
     let cases = [
         (json!({ "sync_interval": 0 }), "'sync_interval' got 0"),
         (json!({ "sync_interval": 0.016 }), "'sync_interval' got 0.016"),
@@ -243,6 +244,9 @@ fn impossible_values_name_the_option() {
         (table("mode", json!("fast")), "'tables[0].mode' got 'fast'"),
         (table("select", json!({ "domain": "" })), "'tables[0].select.domain' got an empty string"),
         (table("select", json!({ " ": "1" })), "'tables[0].select' got an empty key"),
+        (table("select", json!({ "Size": "1", "size": "2" })), "'tables[0].select' got 'Size' and 'size'"),
+        (chosen("primary_key", json!(["id", "size"])), "'tables[0].primary_key' got 'size', which select computes"),
+        (chosen("track_column", json!("size")), "'tables[0].track_column' got 'size', which select computes"),
         (table("mask", json!({ "email": "blur" })), "'tables[0].mask.email' got 'blur'"),
         (table("primary_key", json!([])), "'tables[0].primary_key' got an empty list"),
         (table("primary_key", json!(["a", "a"])), "'tables[0].primary_key[1]' got 'a' again"),

@@ -19,7 +19,7 @@ use crate::event::Event;
 use super::bed::{Bed, Datum, Holds, Open, Row, Shape};
 use super::crash;
 use super::proxy::{Break, Proxy};
-use super::world::{World, at, row, usual};
+use super::world::{World, at, row, some, usual};
 
 /// Histories for each server, unless the environment says otherwise.
 const HISTORIES: u64 = 8;
@@ -54,6 +54,8 @@ struct History {
     dropped: Vec<&'static str>,
     /// What stands before the source, where it is reached by a network.
     proxy: Option<Proxy>,
+    /// Whether a column is computed at the source.
+    computes: bool,
 }
 
 impl History {
@@ -186,8 +188,11 @@ impl History {
                 self.world.damage(&format!(
                     "DELETE FROM things WHERE n % 7 = {gone}; UPDATE things SET name = 'forged' WHERE n % 7 = {forged}"
                 ));
+                if self.computes {
+                    self.world.damage(&format!("UPDATE things SET remainder = 7 WHERE n % 5 = {forged}"));
+                }
                 self.verify(true).await;
-                self.world.assert_equal(&self.shape).await;
+                self.assert_equal().await;
             }
             13 => self.step_the_clock(),
             14 | 15 if self.open.is_empty() => self.change_the_schema().await,
@@ -259,7 +264,7 @@ impl History {
         let outcome = self.world.sync.sync(None, CancellationToken::new()).await;
         proxy.cut(how, 0, 0);
         match outcome {
-            Ok(_) => self.world.assert_equal(&self.shape).await,
+            Ok(_) => self.assert_equal().await,
             Err(failure) => {
                 assert!(failure.first.retryable, "{failure:?}");
                 assert!(matches!(failure.first.code, "CONNECT" | "SOURCE_READ"), "{failure:?}");
@@ -290,12 +295,21 @@ impl History {
         rows
     }
 
+    /// The target equals the source, and what is computed its expression.
+    async fn assert_equal(&self) {
+        self.world.assert_equal(&self.shape).await;
+        if self.computes {
+            let wrong = self.world.query("SELECT count(*) FROM things WHERE remainder IS NOT n % 7");
+            assert_eq!(wrong, [[some("0")]], "computed columns differ");
+        }
+    }
+
     /// Runs to the end; then there is no difference, for our own comparison either.
     async fn run(&mut self) {
         self.world.run().await;
         self.dropped.clear();
         assert!(self.world.bed.dump(&self.shape).await == self.expected(), "the source is not as the model says");
-        self.world.assert_equal(&self.shape).await;
+        self.assert_equal().await;
         let found = self.verify(false).await.expect("a table that is synced can be compared");
         assert_eq!((found.missing, found.different, found.extra), (0, 0, 0), "{found:?}");
     }
@@ -333,12 +347,21 @@ fn id_of(row: &Row) -> i64 {
 }
 
 /// The ways of syncing that a history may take.
-fn options(random: &mut Rng) -> Value {
+fn options(random: &mut Rng, bed: &dyn Bed) -> Value {
     let mut options = json!({ "deletes": "hard", "delete_limit": 1, "batch_size": random.usize(1..60) });
+    let mut table = json!({ "name": "things" });
     match random.u8(..6) {
-        0 => options["tables"] = json!([{ "name": "things", "mode": "full" }]),
+        0 => table["mode"] = "full".into(),
         1 => options["track_column"] = json!(["updated_at", "other_at"]),
+        2 if bed.source()["type"] == "postgresql" => table["track_column"] = "xmin".into(),
         _ => {}
+    }
+    if !bed.grows() && random.bool() {
+        table["select"] = json!({ "remainder": "n % 7" });
+    }
+    // Without a wish of its own, as one of all tables.
+    if table.as_object().is_some_and(|wishes| wishes.len() > 1) {
+        options["tables"] = json!([table]);
     }
     options
 }
@@ -348,7 +371,8 @@ async fn run_history(bed: Box<dyn Bed>, seed: u64) {
     let mut shape = Shape::usual("things");
     shape.columns.push(("other_at", Holds::Instant));
     bed.create(&shape).await;
-    let mut options = options(&mut random);
+    let mut options = options(&mut random, bed.as_ref());
+    let computes = options.pointer("/tables/0/select").is_some();
     let mut proxy = None;
     if bed.source()["path"].is_null() {
         let made = Proxy::start(bed.through(0).0).await;
@@ -368,6 +392,7 @@ async fn run_history(bed: Box<dyn Bed>, seed: u64) {
         open: Vec::new(),
         dropped: Vec::new(),
         proxy,
+        computes,
     };
     history.insert(300).await;
     for _ in 0..STEPS {
