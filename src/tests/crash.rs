@@ -106,19 +106,29 @@ fn options_of(world: &World, batch_size: usize) -> Value {
     options
 }
 
-/// Kills a process after `wait` and checks that what it left agrees with itself. Says whether the kill hit it alive.
-fn kill_after(world: &World, options: &Value, wait: Duration) -> bool {
+/// Kills a process when `share` of `whole`, the time of a run, is over, and checks that what it left agrees with itself.
+/// Says whether the kill hit it alive; when it was faster than that, its own time is the `whole` of those to come.
+fn kill_after(world: &World, options: &Value, whole: &mut Duration, share: f64) -> bool {
+    let wait = whole.mul_f64(share);
+    let started = Instant::now();
     let mut victim = start_victim(options);
-    std::thread::sleep(wait);
-    let alive = victim.try_wait().unwrap().is_none();
+    let mut alive = true;
+    while alive && started.elapsed() < wait {
+        std::thread::sleep(Duration::from_millis(1).min(wait));
+        alive = victim.try_wait().unwrap().is_none();
+    }
+    if !alive {
+        *whole = started.elapsed();
+    }
     victim.kill().unwrap();
     victim.wait().unwrap();
-    let tables = query(&world.path(), "SELECT count(*) FROM sqlite_schema WHERE name = 'tmp_data_sync_state'");
-    if tables == [[Some("1".to_owned())]] {
-        let counted = query(&world.path(), "SELECT record_count FROM tmp_data_sync_state WHERE target_table = 'users'");
-        if let Some(counted) = counted.first() {
-            let there = query(&world.path(), "SELECT count(*) FROM users");
-            assert_eq!(counted, &there[0], "the counter and the rows are of one transaction");
+    let names = "SELECT count(*) FROM sqlite_schema WHERE name IN ('tmp_data_sync_state', 'users')";
+    if query(&world.path(), names) == [[Some("2".to_owned())]] {
+        // In one statement: what the process sent to a deployed target may have its effect at this moment.
+        let agreeing = "SELECT record_count, (SELECT count(*) FROM users) FROM tmp_data_sync_state
+                        WHERE target_table = 'users'";
+        for pair in query(&world.path(), agreeing) {
+            assert_eq!(pair[0], pair[1], "the counter and the rows are of one transaction");
         }
     }
     alive
@@ -146,11 +156,11 @@ async fn first_load_survives(bed: Box<dyn Bed>) {
     bed.insert(&shape, &rows).await;
     let world = World::new(bed, json!({}));
     let options = options_of(&world, 50);
-    let whole = time_victim(&options);
+    let mut whole = time_victim(&options);
     let mut hits = 0;
     for point in 0..points {
         remove_target(&world).await;
-        hits += u32::from(kill_after(&world, &options, whole * point / points));
+        hits += u32::from(kill_after(&world, &options, &mut whole, f64::from(point) / f64::from(points)));
         world
             .bed
             .update(
@@ -187,11 +197,11 @@ async fn incremental_run_survives(bed: Box<dyn Bed>) {
             .update(&shape, &row([("id", point.into())]), &row([("n", (-1).into()), ("updated_at", at(point * 10))]))
             .await;
         world.bed.delete(&shape, &row([("id", (500 + point).into())])).await;
-        match whole {
+        match &mut whole {
             None => whole = Some(time_victim(&options)),
             Some(whole) => {
-                let share = u32::try_from(point).unwrap();
-                hits += u32::from(kill_after(&world, &options, whole * share / points));
+                let share = f64::from(i32::try_from(point).unwrap()) / f64::from(points);
+                hits += u32::from(kill_after(&world, &options, whole, share));
             }
         }
         world.run().await;
