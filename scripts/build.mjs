@@ -28,7 +28,10 @@ export async function build(args = []) {
   const target = args.includes('--target') ? [] : ['--target', host];
   const cli = packaged('@napi-rs/cli', 'dist/cli.js');
   const outputs = ['--platform', '--js', 'native.js', '--dts', 'native.d.ts'];
-  await run(process.execPath, [cli, 'build', ...outputs, ...target, ...args]);
+  // Windows starts no script in a program's place.
+  const alone = args.includes('--release') && process.platform !== 'win32';
+  const env = alone ? { CARGO: join(root, 'scripts', 'cargo-cdylib.mjs') } : {};
+  await run(process.execPath, [cli, 'build', ...outputs, ...target, ...args], { env });
   return GENERATED.filter((name, index) => read(name) !== before[index]);
 }
 
