@@ -148,11 +148,13 @@ async function useDeployed(project, node, cli) {
   const server = await starbasedbServers()[0]();
   try {
     const { origin, username: token } = new URL(server.url);
-    const asked = { cwd: project, node, env: { TARGET_URL: origin, DATA_SYNC_TARGET_TOKEN: token } };
+    // Our Worker has many instances, told by the first part of the path.
+    const url = `${origin}/app`;
+    const asked = { cwd: project, node, env: { TARGET_URL: url, DATA_SYNC_TARGET_TOKEN: token } };
     expectTwo('deployed.mjs', command(node, ['deployed.mjs'], asked));
-    const answer = await fetch(new URL('/query', origin), {
+    const answer = await fetch(`${url}/query`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       body: JSON.stringify({ sql: 'SELECT id, name, initial FROM users ORDER BY id' }),
     });
     const { result } = await answer.json();
@@ -162,7 +164,7 @@ async function useDeployed(project, node, cli) {
     ];
     if (!isDeepStrictEqual(result, expected)) throw new Stop(`The deployed StarbaseDB has ${JSON.stringify(result)}`);
     for (const name of ['doctor', 'sync', 'verify']) {
-      command(node, [cli, name, '--options', 'options.json', '--target-url', origin], asked);
+      command(node, [cli, name, '--options', 'options.json', '--target-url', url], asked);
     }
   } finally {
     await server.stop();
