@@ -53,6 +53,10 @@ use crate::schema::{KnownColumn, Relation, Table, TableName};
 /// How far back the newest document is looked for first, in milliseconds: a minute, an hour, a day, a month, a year.
 const RECENT: [i64; 5] = [60_000, 3_600_000, 86_400_000, 2_592_000_000, 31_536_000_000];
 
+/// What the driver has after its time for connecting is over, to tell what was in the way: a certificate that it doesn't trust,
+/// say, with which it tries again until then. Without it, whichever timer is first decides what a user reads.
+const TELLING: Duration = Duration::from_secs(1);
+
 /// The kind of source that reads MongoDB.
 pub struct Mongodb;
 
@@ -107,7 +111,8 @@ impl Source for MongodbSource {
             Some(database) => database,
             None => self.server.client(self.limits.connect).await?,
         };
-        let answer = timeout(self.limits.connect, command(&database, doc! { "hello": 1 })).await;
+        let limit = self.limits.connect + TELLING;
+        let answer = timeout(limit, command(&database, doc! { "hello": 1 })).await;
         let answer = answer
             .map_err(|_| connect_timeout(&self.server.peer))?
             .map_err(|fault| error::connect(&fault, &self.server.peer))?;
