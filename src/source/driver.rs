@@ -1,7 +1,7 @@
-//! Waiting for sqlx, and what its failures come to that are none of a server's own words.
+//! Waiting for drivers, and what sqlx's failures come to that are none of a server's own words.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
@@ -14,15 +14,23 @@ use super::peer::{CONNECT, Peer, TRUST_BY_OPTIONS, network};
 use super::reading::Reading;
 use crate::error::{Error, Kind};
 
-/// Waits for `answer` as long as `limit`. sqlx panics at messages shorter than their type needs, as a server of another kind, a
-/// proxy or a garbled connection sends them; that is an error like any other answer that can't be read.
+/// Waits for `answer` as long as `limit`. A driver's panic, at what no server of its kind says, is an answer like any other.
+pub async fn answered<T>(limit: Duration, answer: impl Future<Output = T>) -> Result<std::thread::Result<T>, Elapsed> {
+    let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
+    // A timer for every row would cost more than the row; most are there already.
+    match answer.as_mut().now_or_never() {
+        Some(answer) => Ok(answer),
+        None => timeout(limit, answer).await,
+    }
+}
+
+/// Waits for sqlx's answer. It panics at messages shorter than their type needs, as a server of another kind, a proxy or a
+/// garbled connection sends them; that is an error like any other answer that can't be read.
 pub async fn wait<T>(
     limit: Duration,
     answer: impl Future<Output = sqlx::Result<T>>,
 ) -> Result<sqlx::Result<T>, Elapsed> {
-    timeout(limit, AssertUnwindSafe(answer).catch_unwind())
-        .await
-        .map(|answer| answer.unwrap_or_else(|_| Err(strange())))
+    answered(limit, answer).await.map(|answer| answer.unwrap_or_else(|_| Err(strange())))
 }
 
 /// Waits for the next of `items` as [`wait`] does; none are left after a failure.
@@ -30,13 +38,7 @@ pub async fn next<T>(
     limit: Duration,
     items: &mut Pin<Box<dyn Stream<Item = sqlx::Result<T>> + Send + '_>>,
 ) -> Result<sqlx::Result<Option<T>>, Elapsed> {
-    let mut next = AssertUnwindSafe(items.next()).catch_unwind();
-    // A timer for every row would cost more than the row; most are there already.
-    let item = match (&mut next).now_or_never() {
-        Some(item) => item,
-        None => timeout(limit, next).await?,
-    };
-    Ok(item.map_or_else(|_| Err(strange()), Option::transpose))
+    wait(limit, async { items.next().await.transpose() }).await
 }
 
 fn strange() -> Driver {

@@ -1,13 +1,10 @@
 //! Turso and other libSQL servers, over HTTP.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
-use libsql::{Builder, Database, Rows, Value};
+use libsql::{Builder, Database, Value};
 use reqwest::header::AUTHORIZATION;
-use tokio::time::timeout;
 use url::Url;
 
 use super::dial::Dial;
@@ -19,6 +16,7 @@ use crate::batch::Batch;
 use crate::config::Secret;
 use crate::error::{Error, Kind, Result};
 use crate::source::Limits;
+use crate::source::driver::answered;
 use crate::source::peer::Peer;
 
 /// SQLite takes more values, but nobody has to send so many. Servers send no answer above 10 MB, and as JSON one takes up to
@@ -79,25 +77,11 @@ impl TursoLink {
 
     /// Waits for the server as long as it may take.
     async fn wait<T>(&self, answer: impl Future<Output = libsql::Result<T>>) -> Result<T, Fault> {
+        let answer = answered(self.silence, answer).await.map_err(|_| Fault::Silent(self.silence))?;
         // The client panics at answers that no libSQL server gives, such as an error page in another encoding than UTF-8.
-        let answer = timeout(self.silence, AssertUnwindSafe(answer).catch_unwind()).await;
-        let answer = answer.map_err(|_| Fault::Silent(self.silence))?;
         let answer = answer
             .map_err(|_| Fault::Busy(format!("{} answered something that is not libSQL's", self.endpoint.peer)))?;
         answer.map_err(|error| self.fault(&error))
-    }
-
-    async fn next(&self, rows: &mut Rows) -> Result<Option<libsql::Row>, Fault> {
-        let mut next = Box::pin(AssertUnwindSafe(rows.next()).catch_unwind());
-        // A timer for every row would cost more than the row; most are there already.
-        match (&mut next).now_or_never() {
-            Some(Ok(row)) => row.map_err(|error| self.fault(&error)),
-            Some(Err(_)) => Err(Fault::Busy(format!("{} answered something that is not libSQL's", self.endpoint.peer))),
-            None => {
-                let strange = || libsql::Error::ConnectionFailed("unexpected response".to_owned());
-                self.wait(async move { next.await.unwrap_or_else(|_| Err(strange())) }).await
-            }
-        }
     }
 
     /// What a failure of the client's means. It tells most by the words of its message alone.
@@ -200,7 +184,7 @@ impl TursoLink {
         let mut found = self.wait(stream.query(&text, values)).await?;
         let width = i32::try_from(rows.width()).unwrap_or(i32::MAX);
         let mut complete = false;
-        while let Some(row) = self.next(&mut found).await? {
+        while let Some(row) = self.wait(found.next()).await? {
             if row.get_str(0).is_ok_and(|cell| cell == end) {
                 complete = true;
                 continue;
