@@ -313,6 +313,21 @@ async fn mongodb() {
     test.database.drop().await.unwrap();
 }
 
+/// Whoever runs into the driver's limit and ours at about the same time reads why all the same: of so many at once, some do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mongodb_has_the_time_to_tell() {
+    let authorities = Authorities::new();
+    let server = mongodb_bed::servers().remove(0);
+    let address: url::Url = server.parse().unwrap();
+    let upstream = format!("127.0.0.1:{}", address.port().unwrap());
+    let front = Front::start(upstream, Upgrade::AtOnce, Some(authorities.server(Flaw::Authority))).await;
+    let uri = format!("mongodb://localhost:{}/app?directConnection=true&tls=true", front.port);
+    let source = json!({ "type": "mongodb", "uri": uri });
+    for outcome in futures_util::future::join_all((0..100).map(|_| attempt(&source))).await {
+        assert_refused(&outcome.unwrap_err(), "one of many");
+    }
+}
+
 /// The sources that are asked over HTTP trust the built-in authorities, and those that Node.js was told of when it started:
 /// so each attempt is a process of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
