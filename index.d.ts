@@ -272,7 +272,7 @@ export interface DataSyncOptions {
   zero_dates?: 'text' | 'null';
   /** Seconds after which a run is logged as slow. Default: 30. */
   slow_sync_warning?: number;
-  /** Seconds that connecting may take. Default: 10. */
+  /** Seconds that connecting may take, and that a run waits for another on the same target. Default: 10. */
   connect_timeout?: number;
   /** Seconds that the source may stay silent. Default: 300. */
   query_timeout?: number;
@@ -324,7 +324,7 @@ export interface TablePlan {
   phase: SyncPhase;
   trackColumns: string[];
   primaryKey: string[];
-  /** The statements that would run on the target before the first row. */
+  /** The statements that would change the target's schema. */
   ddl: string[];
   /** What may not be as you expect, such as updates that are missed. The log warns of it, too. */
   hints: string[];

@@ -7,11 +7,12 @@ use crate::error::{Error, Result, printable};
 use crate::event::{Failure, Level, Mode};
 use crate::replica::Track;
 use crate::source::{Lookback, Range, ScanPlan, Source, TrackPart};
-use crate::target::{Ddl, State, TablePhase, Target};
+use crate::target::{Ddl, Existing, State, TablePhase, Target};
 
 use super::drift::{self, Drift};
 use super::select::{self, Selected, Selection};
 use super::status::{DryRun, TablePlan};
+use super::table::{check_is_free, lacks_marks};
 use super::{Inner, clock, plan, run};
 
 impl Inner {
@@ -62,8 +63,11 @@ impl Inner {
         let Selection { tables, warnings } = select::select(source, &self.options, &state, &self.reporter).await?;
         found.warnings.extend(warnings);
         let (tables, mut errors) = select::narrow(tables, named);
+        let names = tables.iter().map(|table| table.target.clone()).collect();
+        let there = target.look_up(names, &state).await?;
         for table in &tables {
-            let error = match self.plan_table(source, target.as_ref(), table, &state).await {
+            let existing = there.get(&table.target);
+            let error = match self.plan_table(source, target.as_ref(), table, &state, existing).await {
                 Ok(plan) => {
                     found.tables.insert(table.target.clone(), plan);
                     continue;
@@ -91,16 +95,29 @@ impl Inner {
         target: &dyn Target,
         table: &Selected,
         state: &State,
+        existing: Option<&Existing>,
     ) -> Result<TablePlan> {
-        let before = state.tables.get(&table.full_name()).filter(|before| before.target == table.target);
+        let before = state.tables.get(&table.full_name());
+        let before = before.filter(|before| before.target == table.target && existing.is_some());
         let described = select::described(source, table, &plan::known_columns(before)).await?;
         let mut plan = plan::plan(described, table.target.clone(), &table.wishes, &self.options, before)?;
-        let drift = match before {
+        let mut drift = match before {
             Some(before) => drift::compare(&mut plan, before, self.options.schema_drift)?,
             None => Drift::default(),
         };
         plan.check_width(self.options.schema_drift, target.most_columns())?;
-        let steps = if before.is_none() || drift.rebuild { vec![Ddl::Create] } else { drift.steps };
+        if let Some(existing) = existing.filter(|_| before.is_none()) {
+            check_is_free(table, existing)?;
+        }
+        let steps = if before.is_none() || drift.rebuild {
+            let index = plan.replica.may_lack_track().then_some(Ddl::IndexMissingTrack);
+            [Ddl::Create].into_iter().chain(index).collect()
+        } else {
+            if lacks_marks(&plan.replica, existing) {
+                drift.steps.push(Ddl::AddDeletedAt);
+            }
+            drift.steps
+        };
         let phase = before.map_or(TablePhase::Snapshot, |before| before.phase);
         let range = match before {
             Some(before) if phase == TablePhase::Incremental && plan.mode != Mode::Full && !drift.rebuild => {

@@ -11,7 +11,7 @@ use crate::mapping::SqliteType;
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::SourceType;
 use crate::source::{Lookback, Moment, Range, Standing, TrackPart};
-use crate::target::{Ddl, TablePhase, TableState, Write};
+use crate::target::{Ddl, Existing, TablePhase, TableState, Write};
 
 use super::drift::{self, Drift};
 use super::plan::{self, Plan};
@@ -156,9 +156,7 @@ impl Run<'_> {
         plan.check_width(self.options.schema_drift, self.target.most_columns())?;
         let route = match &existing {
             Some(existing) if progress.state.is_none() => {
-                if existing.kind != "table" || existing.has_rows {
-                    return Err(not_ours(table, &existing.kind));
-                }
+                check_is_free(table, existing)?;
                 Route::Rebuild
             }
             _ => route(&plan, &drift, progress.state.as_ref()),
@@ -172,9 +170,7 @@ impl Run<'_> {
         progress.stats.mode = work.plan.mode;
         self.announce(&work, route, progress);
 
-        if work.replica.soft_delete
-            && existing.is_some_and(|existing| !existing.columns.iter().any(|name| name == plan::DELETED_AT))
-        {
+        if lacks_marks(&work.replica, existing.as_ref()) {
             drift.steps.push(Ddl::AddDeletedAt);
         }
         match route {
@@ -589,8 +585,22 @@ pub fn not_found(table: &Selected) -> Error {
         .in_table(&table.target)
 }
 
-fn not_ours(table: &Selected, kind: &str) -> Error {
-    Error::new(Kind::Schema, format!("Failed to create table '{}'", table.target)).because(format!(
-        "the target has a {kind} of that name that this plugin did not make; name another with as, or drop it"
-    ))
+/// Whether rows are to be marked as deleted in a table that has no column for it.
+pub fn lacks_marks(replica: &Replica, existing: Option<&Existing>) -> bool {
+    let has_marks = |existing: &Existing| existing.columns.iter().any(|name| name == plan::DELETED_AT);
+    replica.soft_delete && existing.is_some_and(|existing| !has_marks(existing))
+}
+
+/// Refuses to touch what is in the target under the table's name and has no state: only a table without rows gives way.
+///
+/// # Errors
+/// `SCHEMA`.
+pub fn check_is_free(table: &Selected, existing: &Existing) -> Result<()> {
+    if existing.kind == "table" && !existing.has_rows {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Schema, format!("Failed to create table '{}'", table.target)).because(format!(
+        "the target has a {} of that name that this plugin did not make; name another with as, or drop it",
+        existing.kind
+    )))
 }

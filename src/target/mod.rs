@@ -6,6 +6,7 @@ pub mod starbasedb;
 pub mod state;
 mod swap;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,7 +133,7 @@ pub enum Mending {
 pub struct Existing {
     /// Its columns' names.
     pub columns: Vec<String>,
-    /// Whether it holds any row.
+    /// Whether it holds any row; `true` where nobody asks, because it has a state.
     pub has_rows: bool,
     /// `table`, `view`, ….
     pub kind: String,
@@ -171,6 +172,10 @@ pub trait Target: Send + Sync {
 
     /// What is in the target under the name `table`, if anything is.
     async fn existing(&self, table: &str) -> Result<Option<Existing>>;
+
+    /// The same of each of `tables` that is there, asked beside a run that may be under way; makes and remembers nothing.
+    /// Of a table in `state` it is not asked whether it has rows.
+    async fn look_up(&self, tables: Vec<String>, state: &State) -> Result<HashMap<String, Existing>>;
 
     /// The statements that `prepare` would run; runs nothing.
     fn ddl(&self, replica: &Replica, steps: &[Ddl]) -> Vec<String> {

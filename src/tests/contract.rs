@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Event, Level, Mode, Phase};
+use crate::event::{Event, Failure, Level, Mode, Phase};
 
 use super::bed::{Bed, Datum, Holds, Shape};
 use super::world::{World, at, at_micros, row, some, usual};
@@ -61,6 +61,7 @@ macro_rules! suite {
                 an_integer_track_column,
                 a_dry_run_writes_nothing,
                 a_dry_run_plans_what_it_can,
+                what_its_user_made_in_the_target_is_left_alone,
                 a_filter_and_chosen_columns,
                 a_changed_filter_with_deletes,
                 a_track_column_that_is_left_out,
@@ -720,6 +721,50 @@ async fn a_dry_run_plans_what_it_can(bed: Box<dyn Bed>) {
     let failure = world.sync.plan(Some(named)).await.unwrap_err();
     assert_eq!((failure.first.code, failure.first.table.as_deref()), ("TABLE_NOT_FOUND", Some("nowhere")));
     assert_eq!(failure.plan.unwrap().tables.keys().collect::<Vec<_>>(), ["zzz"]);
+    world.end().await;
+}
+
+async fn what_its_user_made_in_the_target_is_left_alone(bed: Box<dyn Bed>) {
+    let shapes = ["empty", "seen", "users"].map(Shape::usual);
+    for shape in &shapes {
+        bed.create(shape).await;
+        bed.insert(shape, &[usual(1, 1, "x", at(1)), usual(2, 2, "y", at(2))]).await;
+    }
+    let mut world = World::new(bed, json!({}));
+    world.damage(
+        "CREATE TABLE users (mine TEXT); INSERT INTO users VALUES ('kept'); CREATE VIEW seen AS SELECT mine FROM users;
+         CREATE TABLE empty (mine TEXT)",
+    );
+    let kept = |world: &World| world.query("SELECT mine FROM seen") == [[some("kept")]];
+    let in_the_way = |failure: &Failure, what: &str| {
+        let failed: Vec<_> = failure.errors.iter().map(|fault| (fault.code, fault.table.as_deref())).collect();
+        assert_eq!(failed, [("SCHEMA", Some("seen")), ("SCHEMA", Some("users"))], "{what}: {failure:?}");
+        for (fault, kind) in failure.errors.iter().zip(["view", "table"]) {
+            let said =
+                format!("the target has a {kind} of that name that this plugin did not make; name another with as");
+            assert!(fault.message.contains(&said), "{what}: {failure:?}");
+        }
+    };
+    let failure = world.sync.plan(None).await.unwrap_err();
+    in_the_way(&failure, "a dry run");
+    assert_eq!(failure.plan.unwrap().tables.keys().collect::<Vec<_>>(), ["empty"]);
+    assert!(kept(&world) && world.query("SELECT * FROM empty").is_empty(), "a dry run changes nothing");
+    in_the_way(&world.fail().await, "a run");
+    assert!(kept(&world), "a run leaves alone what it didn't make");
+    world.assert_equal(&shapes[0]).await;
+
+    world.damage("DROP VIEW seen; DROP TABLE users");
+    world.run().await;
+    for shape in &shapes {
+        world.assert_equal(shape).await;
+    }
+    world.damage("DROP TABLE seen");
+    world.restart(json!({ "deletes": "soft" })).await;
+    let plan = world.sync.plan(None).await.unwrap();
+    assert!(plan.tables["seen"].ddl[0].starts_with("CREATE TABLE"), "it is loaded anew: {plan:?}");
+    assert_eq!(plan.tables["users"].ddl, ["ALTER TABLE \"users\" ADD COLUMN \"_deleted_at\" TEXT"]);
+    world.run().await;
+    assert!(world.sync.plan(None).await.unwrap().tables.values().all(|table| table.ddl.is_empty()));
     world.end().await;
 }
 

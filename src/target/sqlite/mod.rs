@@ -16,6 +16,7 @@ mod state;
 mod worker;
 mod write;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,6 +142,14 @@ impl Target for SqliteTarget {
                 None => Ok(None),
             })
             .await
+    }
+
+    async fn look_up(&self, tables: Vec<String>, _: &State) -> Result<HashMap<String, Existing>> {
+        let read = move |conn: &Connection| {
+            let found = tables.into_iter().map(|table| Ok(ddl::existing(conn, &table)?.map(|found| (table, found))));
+            found.filter_map(Result::transpose).collect()
+        };
+        Ok(self.look(read).await?.unwrap_or_default())
     }
 
     async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()> {

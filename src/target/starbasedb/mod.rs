@@ -12,7 +12,7 @@ mod lease;
 mod remote;
 mod state;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -78,6 +78,35 @@ impl StarbasedbTarget {
         with(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What is there under each of `names`, which is not asked for rows.
+    async fn find(&self, names: &[String]) -> Result<Vec<(String, Existing)>> {
+        let context = "Failed to read about tables in target StarbaseDB";
+        let sql = "SELECT n.value AS c0, s.type AS c1, json_group_array(x.name) AS c2 FROM json_each(?1) AS n
+                   JOIN sqlite_schema AS s ON s.name = n.value COLLATE NOCASE
+                   JOIN pragma_table_xinfo(s.name) AS x GROUP BY n.value, s.type";
+        let names = Value::from(names).to_string();
+        let rows = self.remote.ask(sql, &[Some(&names)], context).await?;
+        let found = rows.into_iter().map(|row| match row.as_slice() {
+            [Value::String(name), Value::String(kind), Value::String(columns)] => {
+                let columns = serde_json::from_str(columns).map_err(|_| strange(context))?;
+                Ok((name.clone(), Existing { columns, has_rows: true, kind: kind.clone() }))
+            }
+            _ => Err(strange(context)),
+        });
+        found.collect()
+    }
+
+    /// Whether what is there under this name holds rows; only a table does.
+    async fn has_rows(&self, name: &str, kind: &str) -> Result<bool> {
+        if kind != "table" {
+            return Ok(false);
+        }
+        let context = format!("Failed to read about table '{name}' in target StarbaseDB");
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {}) AS c0", quote(name));
+        let rows = self.remote.ask(&sql, &[], &context).await?;
+        Ok(rows.first().and_then(|row| row.first()).and_then(Value::as_i64) == Some(1))
+    }
+
     /// Whether the table at hand marks rows as deleted, by a column of ours.
     fn marks(&self, replica: &Replica, write: Write) -> bool {
         let ours = |name: &str| name.eq_ignore_ascii_case(DELETED_AT);
@@ -131,29 +160,31 @@ impl Target for StarbasedbTarget {
     }
 
     async fn existing(&self, table: &str) -> Result<Option<Existing>> {
-        let context = format!("Failed to read about table '{table}' in target StarbaseDB");
-        let sql = "SELECT s.type AS c0, json_group_array(x.name) AS c1 FROM sqlite_schema AS s
-                   JOIN pragma_table_xinfo(s.name) AS x WHERE s.name = ?1 COLLATE NOCASE GROUP BY s.type";
-        let rows = self.remote.ask(sql, &[Some(table)], &context).await?;
-        let Some(row) = rows.first() else {
+        let found = self.find(std::slice::from_ref(&table.to_owned())).await?.pop();
+        let Some((_, mut found)) = found else {
             self.known(|tables| tables.remove(table));
             return Ok(None);
         };
-        let [Value::String(kind), Value::String(columns)] = row.as_slice() else { return Err(strange(&context)) };
-        let columns: Vec<String> = serde_json::from_str(columns).map_err(|_| strange(&context))?;
         let has_state = self.known(|tables| {
             let known = tables.entry(table.to_owned()).or_default();
-            known.columns.clone_from(&columns);
+            known.columns.clone_from(&found.columns);
             known.has_state
         });
-        // Of a table with a state nobody asks.
-        let has_rows = has_state
-            || (kind == "table" && {
-                let sql = format!("SELECT EXISTS (SELECT 1 FROM {}) AS c0", quote(table));
-                let rows = self.remote.ask(&sql, &[], &context).await?;
-                rows.first().and_then(|row| row.first()).and_then(Value::as_i64) == Some(1)
-            });
-        Ok(Some(Existing { columns, has_rows, kind: kind.clone() }))
+        if !has_state {
+            found.has_rows = self.has_rows(table, &found.kind).await?;
+        }
+        Ok(Some(found))
+    }
+
+    async fn look_up(&self, tables: Vec<String>, state: &State) -> Result<HashMap<String, Existing>> {
+        let mut found: HashMap<_, _> = self.find(&tables).await?.into_iter().collect();
+        let with_state: HashSet<&str> = state.tables.values().map(|table| table.target.as_str()).collect();
+        for (table, found) in &mut found {
+            if !with_state.contains(table.as_str()) {
+                found.has_rows = self.has_rows(table, &found.kind).await?;
+            }
+        }
+        Ok(found)
     }
 
     async fn prepare(&self, replica: &Arc<Replica>, steps: &[Ddl], state: &TableState) -> Result<()> {
