@@ -121,7 +121,10 @@ onEveryServer((world) => {
           phase: 'snapshot',
           trackColumns: ['updated_at'],
           primaryKey: ['id'],
-          ddl: [expect.stringMatching(/^CREATE TABLE .*"things" .*"id" INTEGER NOT NULL/s)],
+          ddl: [
+            expect.stringMatching(/^CREATE TABLE .*"things" .*"id" INTEGER NOT NULL/s),
+            expect.stringMatching(/^CREATE INDEX .*"tmp_data_sync_null_things"/),
+          ],
           hints: [],
           missingIndex: null,
           estimatedRows: 200,
