@@ -88,13 +88,16 @@ fn distrust(message: &str) -> Option<&str> {
         .then_some(cause)
 }
 
+/// The driver's words when its own time was over before a server said anything.
+const SILENT: &str = "I/O error: timed out";
+
 /// What kept the driver from choosing a server. It tells the state of all of them; the first failure among that is what
 /// a user can do something about.
 fn selection(message: &str, peer: &Peer) -> String {
     let first = message.split_once("Error: Kind: ").map(|(_, rest)| rest.split(", labels:").next().unwrap_or(rest));
     match first {
-        Some(cause) => format!("{peer}: {cause}"),
-        None => format!("connect ETIMEDOUT {peer}: no server that can be read from answered in time"),
+        Some(cause) if cause != SILENT => format!("{peer}: {cause}"),
+        _ => format!("connect ETIMEDOUT {peer}: no server that can be read from answered in time"),
     }
 }
 
@@ -179,6 +182,13 @@ mod tests {
             "Failed to connect to external database: connect ECONNREFUSED db.example:27017"
         );
         assert!(refused.is_transient());
+    }
+
+    #[test]
+    fn a_silent_server_is_told_alike_by_whichever_timer() {
+        let silent = Driver::from(io::Error::from(io::ErrorKind::TimedOut));
+        let told = selection(&format!("Server selection timeout: Topology: {{ Error: {silent} }}"), &peer());
+        assert!(told.starts_with("connect ETIMEDOUT db.example:27017"), "{told}");
     }
 
     #[tokio::test]
