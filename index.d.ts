@@ -72,8 +72,8 @@ export interface ServerUrl {
   database?: undefined;
 }
 
-export type PostgresqlSource = { type: 'postgresql' } & (ServerParts | ServerUrl);
-export type MysqlSource = { type: 'mysql' } & (ServerParts | ServerUrl);
+export type PostgresqlSource = { type: 'postgresql' | 'postgres' } & (ServerParts | ServerUrl);
+export type MysqlSource = { type: 'mysql' | 'mariadb' } & (ServerParts | ServerUrl);
 
 export interface MongodbSource {
   type: 'mongodb';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CLI, commandLine, environment } from './support/cli.js';
 import { onEveryServer, until } from './support/world.js';
@@ -81,6 +81,7 @@ onEveryServer((world) => {
     writeFileSync(file, JSON.stringify({ tables: [bad, 'gone'] }));
     const nothing = cli('plan', '-o', file);
     expect(nothing).toMatchObject({ status: 1, stdout: '' });
+    expect(nothing.stderr).toMatch(/^SOURCE_READ: .*'bad'[\s\S]*^TABLE_NOT_FOUND: Table 'gone' not found/m);
     await world.items(10, 'more');
     writeFileSync(file, JSON.stringify({ tables: [bad, 'gone', 'more'] }));
     const found = cli('plan', '-o', file);
@@ -184,7 +185,19 @@ onEveryServer((world) => {
     expect(await cut('stdout', 'watch', '--interval', '0.017', '--json')).toBe(1);
   });
 
-  // `script` of util-linux gives the CLI a terminal.
+  /** The CLI on a terminal, which `script` of util-linux gives it. */
+  function terminal(command: string) {
+    const child = spawn('script', ['-qec', `"${process.execPath}" "${CLI}" ${command}`, '/dev/null'], {
+      cwd: world.folder.path,
+      env: environment,
+    });
+    let said = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      said += text;
+    });
+    return { child, said: () => said, exit: once(child, 'close').then(([code]) => code) };
+  }
+
   const onTerminal = process.platform === 'linux' ? test : test.skip;
 
   onTerminal('what has nothing to do, or is answered with no, says so', async () => {
@@ -194,18 +207,38 @@ onEveryServer((world) => {
     expect(cli('watch', '-o', file)).toMatchObject({ status: 2, stderr: expect.stringContaining("'enabled'") });
     // The terminal makes Ctrl-D and Ctrl-C of the last two.
     for (const answer of ['n\r', '\u0004', '\u0003']) {
-      const asked = spawn('script', ['-qec', `"${process.execPath}" "${CLI}" reset`, '/dev/null'], {
-        cwd: world.folder.path,
-        env: environment,
-      });
-      let said = '';
-      asked.stdout.setEncoding('utf8').on('data', (text) => {
-        said += text;
-      });
-      await until(() => said.includes('[y/N]'));
-      asked.stdin.write(answer);
-      expect(await once(asked, 'close')).toEqual([130, null]);
-      expect(said).toContain('Nothing was reset.');
+      const asked = terminal('reset');
+      await until(() => asked.said().includes('[y/N]'));
+      asked.child.stdin.write(answer);
+      expect(await asked.exit).toBe(130);
+      expect(asked.said()).toContain('Nothing was reset.');
     }
+    // No terminal to ask on, but one to answer by: no version of Node.js settles the question then.
+    const unseen = terminal('reset 2>asked');
+    const asked = join(world.folder.path, 'asked');
+    await until(() => existsSync(asked) && readFileSync(asked, 'utf8').includes('[y/N]'));
+    unseen.child.stdin.write('\u0004');
+    expect(await unseen.exit).toBe(130);
+    expect(readFileSync(asked, 'utf8')).toContain('Nothing was reset.');
+  });
+
+  onTerminal('the log level of a file counts, and its lines take the place of the bars', async () => {
+    await world.items(2000);
+    place();
+    const file = join(world.folder.path, 'options.json');
+    const run = async (level: string | undefined, command: string) => {
+      writeFileSync(file, JSON.stringify({ log_level: level, batch_size: 100 }));
+      const { exit, said } = terminal(`${command} -o options.json`);
+      return { code: await exit, said: said() };
+    };
+    for (const command of ['status', 'doctor']) {
+      expect(await run('loud', command)).toEqual({ code: 2, said: expect.stringContaining("'log_level'") });
+    }
+    const logged = await run('info', 'sync');
+    expect(logged).toEqual({ code: 0, said: expect.stringContaining('Synced 2000 records for table items') });
+    expect(logged.said).not.toMatch(/[█░]/);
+    await world.query('DELETE FROM items WHERE id > 100');
+    const quiet = await run(undefined, 'sync');
+    expect(quiet).toEqual({ code: 0, said: expect.not.stringContaining('Synced') });
   });
 });

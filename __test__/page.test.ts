@@ -132,6 +132,10 @@ if (!path) {
       await picture(page, 'page-dark');
       await second.open();
       await page.getByText('Synced:').waitFor();
+      // The last word of a comparison that another page asked for: nothing tells its end.
+      plugin.emit('progress', { table: 'items', phase: 'verify', rows: 1, estimatedRows: 2, rowsPerSecond: 1 });
+      await page.getByRole('row', { name: 'items' }).getByText('Comparing').waitFor();
+      await page.getByText('Idle').waitFor();
       await world.query('ALTER TABLE items DROP COLUMN name; ALTER TABLE items RENAME TO gone');
       await page.getByRole('button', { name: 'Sync now' }).click();
       await page.getByText('The last run failed').waitFor();

@@ -1,6 +1,6 @@
 import type { DataSyncOptions, RegisterOptions } from '../index.js';
 import { App } from './support/app.js';
-import { onEveryServer, type Sync, until } from './support/world.js';
+import { onEveryServer, rejection, type Sync, until } from './support/world.js';
 
 const TOKEN = 'a-token-of-the-test';
 const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
@@ -213,6 +213,31 @@ onEveryServer((world) => {
     await until(() => sync.plugin.listenerCount('progress') === before);
   });
 
+  test('who asks for the head of the events alone reads none of them', async () => {
+    await world.items(1);
+    await mounted();
+    const before = sync.plugin.listenerCount('progress');
+    const head = await fetch(`${base}/events`, { method: 'HEAD', headers: AUTHORIZED });
+    expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream; charset=utf-8']);
+    expect(sync.plugin.listenerCount('progress')).toBe(before);
+  });
+
+  test('a body that another part of the app has read counts all the same', async () => {
+    await world.items(1);
+    sync = world.sync({ sync_interval: 600 });
+    app = new App();
+    app.app.use('*', async (c, next) => {
+      await c.req.json();
+      return next();
+    });
+    await sync.plugin.register(app.app, { token: TOKEN });
+    base = `${await app.listen()}/data-sync`;
+    await until(() => sync.told.outline.includes('syncComplete'));
+    expect(await (await post('/reset', { table: 'items' })).json()).toEqual({ reset: 'items' });
+    expect((await post('/sync', { tables: ['x'.repeat(70_000)] })).status).toBe(413);
+    expect((await post('/sync', { tables: 'items' })).status).toBe(400);
+  });
+
   test('a reader who reads nothing holds up no run and no memory', async () => {
     await world.items(10);
     await mounted();
@@ -266,5 +291,19 @@ onEveryServer((world) => {
     const lag = Number(/^data_sync_lag_seconds (.+)$/m.exec(text)?.[1]);
     expect(lag).toBeGreaterThanOrEqual(0);
     expect(lag).toBeLessThan(60);
+  });
+
+  test('the time from a run that was ended to one that could not begin is no run', async () => {
+    await world.items(10);
+    await mounted({ retry: { attempts: 1 } });
+    const ending = new AbortController();
+    sync.plugin.once('syncStart', () => ending.abort());
+    expect((await rejection(sync.plugin.triggerSync(undefined, { signal: ending.signal }))).code).toBe('ABORTED');
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await world.query('UPDATE pg_database SET datallowconn = false WHERE datname = current_database()');
+    expect((await post('/sync')).status).toBe(502);
+    const text = await (await get('/metrics')).text();
+    expect(text).toContain('data_sync_runs_total{outcome="failed"} 1');
+    expect(Number(/^data_sync_last_run_duration_seconds (.+)$/m.exec(text)?.[1])).toBeLessThan(3);
   });
 });

@@ -1,5 +1,6 @@
 'use strict';
 
+const { once } = require('node:events');
 const { createInterface } = require('node:readline/promises');
 const { EXIT, exitOf } = require('./exit.js');
 const { UsageError } = require('./options.js');
@@ -90,12 +91,14 @@ async function status(plugin, output, _names, _flags, target) {
 
 async function confirmed(question) {
   const asked = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await asked.question(question)).trim());
-  } catch (error) {
-    // Ctrl-C and Ctrl-D are a no.
+  // Ctrl-C and Ctrl-D are a no. They close it, and not every Node.js settles the question then.
+  const refused = once(asked, 'close').then(() => '');
+  const answered = asked.question(question).catch((error) => {
     if (error.code !== 'ABORT_ERR') throw error;
-    return false;
+    return '';
+  });
+  try {
+    return /^y(es)?$/i.test((await Promise.race([answered, refused])).trim());
   } finally {
     asked.close();
   }
@@ -145,8 +148,8 @@ async function plan(plugin, output) {
     showPlan(output, await plugin.triggerSync(undefined, { dryRun: true }));
     return EXIT.ok;
   } catch (error) {
-    if (Object.keys(error.plan?.tables ?? {}).length === 0) throw error;
-    showPlan(output, error.plan);
+    if (!error.plan) throw error;
+    if (Object.keys(error.plan.tables).length > 0) showPlan(output, error.plan);
     for (const fault of error.errors) output.error(fault);
     return exitOf(error);
   }

@@ -72,7 +72,7 @@ function pluginOptions(flags) {
     ...given('batch_size', flags.batchSize),
     ...given('lookback', flags.lookback),
     ...given('sync_interval', flags.interval),
-    log_level: flags.quiet ? 'error' : (flags.logLevel ?? file.log_level ?? 'info'),
+    ...given('log_level', flags.quiet ? 'error' : flags.logLevel),
   };
   if (flags.database !== undefined && flags.targetUrl !== undefined) {
     throw new UsageError('--database and --target-url exclude each other; give one of them');

@@ -17,6 +17,9 @@ const plain = (text) => String(text).replace(/\p{Cc}/gu, ' ');
 
 /** Prints results and errors in the form that the user asked for. */
 class Output {
+  /** Whether runs show bars. */
+  bars = false;
+
   constructor({ json = false, quiet = false }) {
     this.json = json;
     this.quiet = quiet;
@@ -75,12 +78,7 @@ class Progress {
     this.#plugin = plugin;
     this.#output = output;
     if (output.json) for (const name of EVENTS) this.#hear(name, (payload) => this.#tell(name, payload));
-    else if (process.stderr.isTTY && !output.quiet) this.#draw();
-  }
-
-  /** Whether bars are shown, which log lines would break. */
-  static showsBars(flags) {
-    return process.stderr.isTTY && !flags.json && !flags.quiet && flags.logLevel === undefined;
+    else if (output.bars) this.#draw();
   }
 
   #hear(name, listener) {

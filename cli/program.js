@@ -5,7 +5,7 @@ const commands = require('./commands.js');
 const { doctor } = require('./doctor.js');
 const { CODES, EXIT } = require('./exit.js');
 const { UsageError, addOptions, number, pluginOptions } = require('./options.js');
-const { Output, Progress } = require('./output.js');
+const { Output } = require('./output.js');
 const { targetOf } = require('./target.js');
 const { version } = require('../package.json');
 
@@ -118,9 +118,9 @@ async function act(command, names, flags) {
   try {
     wishes = pluginOptions(flags);
     // Lines would break the bars.
-    if (Progress.showsBars(flags)) wishes.log_level = 'warn';
-    // It says itself what the log would warn of.
-    if (command === doctor) wishes.log_level = flags.logLevel ?? 'silent';
+    output.bars = process.stderr.isTTY && !output.json && wishes.log_level === undefined;
+    // Doctor says itself what the log would warn of.
+    wishes.log_level ??= command === doctor ? 'silent' : output.bars ? 'warn' : 'info';
     if (command === commands.watch && wishes.enabled === false) {
       throw new UsageError("watch has nothing to run: option 'enabled' is false");
     }

@@ -22,7 +22,10 @@ class Metrics {
     plugin.on('syncComplete', () => this.#end('complete'));
     plugin.on('syncError', (error) => {
       // A run that the user ended did not fail.
-      if (error.code === 'ABORTED' || error.code === 'CLOSED') return;
+      if (error.code === 'ABORTED' || error.code === 'CLOSED') {
+        this.#began = null;
+        return;
+      }
       this.#errors.set(error.code, (this.#errors.get(error.code) ?? 0) + 1);
       this.#end('failed');
     });

@@ -35,7 +35,7 @@ function mount(plugin, app, options, entry) {
   const at = (path) => `${plugin.pathPrefix}${path}`;
   const guarded = (work) => async (c) => {
     try {
-      return (await access(c)) ?? (await work(c.req.raw));
+      return (await access(c)) ?? (await work(c.req));
     } catch (error) {
       return error instanceof BadRequest ? refusal(error.status, 'BAD_REQUEST', error.message) : failure(error);
     }
@@ -49,7 +49,7 @@ function mount(plugin, app, options, entry) {
   );
   app.get(
     at('/events'),
-    guarded(async (request) => stream.open(request.signal)),
+    guarded(async ({ raw }) => stream.open(raw)),
   );
   app.get(
     at('/metrics'),
@@ -70,7 +70,7 @@ function mount(plugin, app, options, entry) {
     at('/verify'),
     guarded(async (request) => {
       const { tables, repair } = await bodyOf(request, { tables: tableNames, repair: flag });
-      return json(await plugin.verify(tables, { repair: repair ?? false, signal: request.signal }));
+      return json(await plugin.verify(tables, { repair: repair ?? false, signal: request.raw.signal }));
     }),
   );
   app.post(

@@ -21,8 +21,10 @@ class EventStream {
     this.#listeners = EVENTS.map((name) => [name, (payload) => this.#tell(name, payload)]);
   }
 
-  /** Answers a request with the events from now on, until `signal` or the reader ends it. */
-  open(signal) {
+  /** Answers a request with the events from now on, until its signal or the reader ends it. */
+  open({ method, signal }) {
+    // Hono drops such an answer's body, and nobody would ever end the stream.
+    if (method === 'HEAD') return answer(null);
     if (this.#readers.size >= MOST_READERS) {
       return refusal(503, 'TOO_MANY_READERS', `${MOST_READERS} read already`);
     }
@@ -39,7 +41,7 @@ class EventStream {
       },
       new CountQueuingStrategy({ highWaterMark: MOST_WAITING }),
     );
-    return content(body, 'text/event-stream; charset=utf-8', { 'x-accel-buffering': 'no' });
+    return answer(body);
   }
 
   #add(reader) {
@@ -78,6 +80,8 @@ class EventStream {
     }
   }
 }
+
+const answer = (body) => content(body, 'text/event-stream; charset=utf-8', { 'x-accel-buffering': 'no' });
 
 const encoder = new TextEncoder();
 

@@ -2,12 +2,14 @@ import type { AddressInfo, Server } from 'node:net';
 import type { RequestContext } from '../../index.js';
 
 /** What of a Hono app the tests use. Hono's own types want those of a browser, which nothing here is checked with. */
+interface Context {
+  req: RequestContext['req'] & { json(): Promise<unknown> };
+  set(name: string, value: unknown): void;
+}
+
 interface Hono {
   fetch: unknown;
-  use(
-    path: string,
-    handler: (c: RequestContext & { set(name: string, value: unknown): void }, next: () => Promise<void>) => unknown,
-  ): void;
+  use(path: string, handler: (c: Context, next: () => Promise<void>) => unknown): void;
 }
 
 const { Hono } = require('hono') as { Hono: new () => Hono };

@@ -63,6 +63,8 @@ const all: Required<DataSyncOptions> = {
 export const sources: SourceOptions[] = [
   { type: 'postgresql', host: 'localhost', user: 'reader', password: '', database: 'app', ca_cert: './ca.pem' },
   { type: 'mysql', url: 'mysql://reader@localhost/app' },
+  { type: 'mariadb', url: 'mysql://reader@localhost/app' },
+  { type: 'postgres', host: 'localhost', user: 'reader', password: '', database: 'app' },
   { type: 'mongodb', uri: 'mongodb://localhost/app' },
   { type: 'turso', uri: 'libsql://app.turso.io' },
   { type: 'starbasedb', uri: 'https://app.example.com', token: 'x' },

@@ -187,6 +187,8 @@ function log({ level, message }) {
 
 async function look() {
   state.status = await told('/status');
+  // A comparison tells of no end.
+  if (!state.status.isRunning) state.running.clear();
   draw();
 }
 
