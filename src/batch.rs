@@ -186,9 +186,16 @@ impl Batch {
         self.cells.truncate(whole);
     }
 
-    /// Drops the last row.
+    /// Drops the last row, and the memory of its values.
     pub fn drop_last_row(&mut self) {
         let before = self.rows().saturating_sub(1) * self.width;
+        let starts = self.cells[before..].iter().filter_map(|cell| match cell {
+            Cell::Text { at, .. } | Cell::Blob { at, .. } => Some(*at as usize),
+            Cell::Null | Cell::Int(_) | Cell::Real(_) => None,
+        });
+        if let Some(start) = starts.min() {
+            self.bytes.truncate(start);
+        }
         self.cells.truncate(before);
     }
 
@@ -321,5 +328,28 @@ impl Batch {
     /// be large.
     fn offset(&self) -> u32 {
         u32::try_from(self.bytes.len()).expect("a batch stays below 4 GiB")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_dropped_takes_no_memory() {
+        let mut batch = Batch::new(3);
+        let row = |batch: &mut Batch, text: &[u8]| {
+            batch.push_int(1);
+            batch.push_text(text);
+            batch.push_blob(text);
+        };
+        row(&mut batch, b"kept");
+        let size = batch.size();
+        for _ in 0..10 {
+            row(&mut batch, &[b'x'; 1_000]);
+            batch.drop_last_row();
+        }
+        assert_eq!((batch.rows(), batch.size()), (1, size));
+        assert_eq!(batch.value(0, 1), Value::Text("kept".to_owned()));
     }
 }

@@ -647,7 +647,9 @@ async fn the_session_does_not_depend_on_the_role() {
                  ALTER DATABASE {name} SET IntervalStyle = 'iso_8601'; ALTER DATABASE {name} SET bytea_output = 'escape'; \
                  ALTER DATABASE {name} SET standard_conforming_strings = off; ALTER DATABASE {name} SET statement_timeout = 50; \
                  ALTER DATABASE {name} SET default_transaction_isolation = 'read committed'; \
-                 ALTER DATABASE {name} SET extra_float_digits = -5"
+                 ALTER DATABASE {name} SET extra_float_digits = -5; \
+                 DO $$ BEGIN IF current_setting('transaction_timeout', true) IS NOT NULL THEN \
+                 EXECUTE 'ALTER DATABASE {name} SET transaction_timeout = 90'; END IF; END $$"
             ))
             .await;
         let (mut source, mut replica, _) = begun(&database, &[]).await;

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures_util::future::select_ok;
 use mongodb::options::{ClientOptions, ConnectionString, HostInfo, ServerAddress};
 use mongodb::{Client, Database};
 use tokio::net::TcpStream;
@@ -80,15 +81,44 @@ fn peer_of(host: Option<&ServerAddress>, user: String) -> Peer {
     }
 }
 
-/// Whether one of `hosts` accepts a connection; the first one's reason when none does.
+/// Whether one of `hosts` accepts a connection; one's reason when none does. All are asked at once: one that is off answers
+/// nothing at all.
 async fn reach(hosts: &[ServerAddress]) -> io::Result<()> {
-    let mut first = None;
-    for host in hosts {
+    let knock = async |host: &ServerAddress| {
         let ServerAddress::Tcp { host, port } = host else { return Ok(()) };
-        match TcpStream::connect((host.trim_matches(['[', ']']), port.unwrap_or(PORT))).await {
-            Ok(_) => return Ok(()),
-            Err(error) => first = first.or(Some(error)),
-        }
+        TcpStream::connect((host.trim_matches(['[', ']']), port.unwrap_or(PORT))).await.map(drop)
+    };
+    if hosts.is_empty() {
+        return Ok(());
     }
-    first.map_or(Ok(()), Err)
+    select_ok(hosts.iter().map(|host| Box::pin(knock(host)))).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    /// A listener whose queue is full leaves whoever comes without an answer, as a machine does that is off.
+    #[tokio::test]
+    async fn a_host_that_is_off_hides_no_other() {
+        let address = |port| ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: Some(port) };
+        let listen = |backlog| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener = socket.listen(backlog).unwrap();
+            (listener.local_addr().unwrap().port(), listener)
+        };
+        let (off, _keeps_off) = listen(1);
+        let mut queue = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(("127.0.0.1", off))).await {
+            queue.push(stream.unwrap());
+        }
+        let (on, keeps_on) = listen(8);
+        timeout(Duration::from_secs(1), reach(&[address(off), address(on)])).await.unwrap().unwrap();
+        drop(keeps_on);
+        let refused = timeout(Duration::from_secs(1), reach(&[address(on)])).await.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -47,8 +47,9 @@ fn refused(reading: &Reading<'_>, error: &dyn DatabaseError) -> Error {
             reading.failed().because(format!("{}{advice}", cause(error)))
         }
         (code, _) => {
-            let passes = matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "25P03")
-                || code.starts_with("08");
+            let passes =
+                matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "40001" | "40P01" | "25P03" | "25P04")
+                    || code.starts_with("08");
             reading.failed().because(cause(error)).transient(passes)
         }
     }

@@ -47,7 +47,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
     SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off; SET LOCAL synchronize_seqscans = off; \
     SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.set_config('client_encoding', \
     CASE pg_catalog.current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, true), \
-    pg_catalog.pg_is_in_recovery()::text";
+    pg_catalog.pg_is_in_recovery()::text, \
+    CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL \
+    THEN pg_catalog.set_config('transaction_timeout', '0', true) END";
 
 /// The correlation of a key with the place of its rows from which on a table counts as stored in the key's order.
 const IN_ORDER: f32 = 0.95;
