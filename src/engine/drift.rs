@@ -3,7 +3,7 @@
 use crate::config::SchemaDrift;
 use crate::error::{Error, Kind, Result};
 use crate::event::{ChangeKind, SchemaChange};
-use crate::target::{Ddl, TableState};
+use crate::target::{Ddl, TablePhase, TableState};
 
 use super::plan::Plan;
 
@@ -21,7 +21,7 @@ pub struct Drift {
 }
 
 /// Compares `plan` with what the state remembers and applies the user's `policy`; with `freeze`, new columns are taken
-/// out of the plan.
+/// out of the plan. A table whose state was reset takes what there is.
 ///
 /// # Errors
 /// `SCHEMA` when the policy forbids what changed.
@@ -31,6 +31,7 @@ pub fn compare(plan: &mut Plan, state: &TableState, policy: SchemaDrift) -> Resu
         return Ok(Drift::default());
     }
     let retyped = |change: &SchemaChange| matches!(change.kind, ChangeKind::ColumnRetyped | ChangeKind::KeyChanged);
+    let policy = if state.phase == TablePhase::Reset { SchemaDrift::Evolve } else { policy };
     let forbidden = match policy {
         SchemaDrift::Fail => true,
         SchemaDrift::Freeze => changes.iter().any(retyped),

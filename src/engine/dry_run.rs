@@ -6,13 +6,14 @@ use crate::config::SourceConfig;
 use crate::error::{Error, Result, printable};
 use crate::event::{Failure, Level, Mode};
 use crate::replica::Track;
-use crate::source::{Lookback, Range, ScanPlan, Source, TrackPart};
-use crate::target::{Ddl, Existing, State, TablePhase, Target};
+use crate::source::{Lookback, Range, ScanPlan, Source, Standing, TrackPart};
+use crate::target::{Ddl, Existing, State, TablePhase, TableState, Target};
 
 use super::drift::{self, Drift};
+use super::plan::Plan;
 use super::select::{self, Selected, Selection};
 use super::status::{DryRun, TablePlan};
-use super::table::{check_is_free, lacks_marks};
+use super::table::{Route, check_is_free, lacks_marks, lagging, route, standing};
 use super::{Inner, clock, plan, run};
 
 impl Inner {
@@ -58,9 +59,11 @@ impl Inner {
         found.clock_skew_ms = clock_skew(source).await?;
         self.refuse_itself(config)?;
         let target = self.target()?;
-        let state = target.load().await?;
-        run::check_source(&state, &config.fingerprint())?;
-        let Selection { tables, warnings } = select::select(source, &self.options, &state, &self.reporter).await?;
+        let mut state = target.load().await?;
+        let fingerprint = config.fingerprint();
+        run::check_source(&state, &fingerprint)?;
+        let Selection { tables, warnings } =
+            select::select(source, &self.options, &fingerprint, &mut state, &self.reporter).await?;
         found.warnings.extend(warnings);
         let (tables, mut errors) = select::narrow(tables, named);
         let names = tables.iter().map(|table| table.target.clone()).collect();
@@ -89,6 +92,22 @@ impl Inner {
         Ok(errors)
     }
 
+    /// What an incremental run reads.
+    fn range_behind(&self, plan: &Plan, before: &TableState) -> Range {
+        match plan.replica.track {
+            _ if plan.mode == Mode::Full => Range::Whole,
+            Track::Columns(_) => Range::ByTrack {
+                part: TrackPart::All,
+                floor: before.floor.clone(),
+                after: before.position.clone(),
+                snapshot: before.snapshot.clone(),
+                lookback: Lookback { seconds: self.options.lookback, values: self.options.lookback_values },
+            },
+            Track::Transaction => Range::Changed { snapshot: before.snapshot.clone() },
+            Track::Whole => Range::Whole,
+        }
+    }
+
     async fn plan_table(
         &self,
         source: &mut dyn Source,
@@ -101,7 +120,7 @@ impl Inner {
         let before = before.filter(|before| before.target == table.target && existing.is_some());
         let described = select::described(source, table, &plan::known_columns(before)).await?;
         let mut plan = plan::plan(described, table.target.clone(), &table.wishes, &self.options, before)?;
-        let mut drift = match before {
+        let drift = match before {
             Some(before) => drift::compare(&mut plan, before, self.options.schema_drift)?,
             None => Drift::default(),
         };
@@ -109,34 +128,27 @@ impl Inner {
         if let Some(existing) = existing.filter(|_| before.is_none()) {
             check_is_free(table, existing)?;
         }
-        let steps = if before.is_none() || drift.rebuild {
-            let index = plan.replica.may_lack_track().then_some(Ddl::IndexMissingTrack);
-            [Ddl::Create].into_iter().chain(index).collect()
-        } else {
-            if lacks_marks(&plan.replica, existing) {
-                drift.steps.push(Ddl::AddDeletedAt);
-            }
-            drift.steps
+        let route = route(&plan, &drift, before, existing.is_some());
+        let route = match standing(source, route, before) {
+            Standing::Later => route,
+            Standing::Lagging => return Err(lagging(&table.target)),
+            Standing::Lost => Route::Load,
         };
-        let phase = before.map_or(TablePhase::Snapshot, |before| before.phase);
-        let range = match before {
-            Some(before) if phase == TablePhase::Incremental && plan.mode != Mode::Full && !drift.rebuild => {
-                match plan.replica.track {
-                    Track::Columns(_) => Range::ByTrack {
-                        part: TrackPart::All,
-                        floor: before.floor.clone(),
-                        after: before.position.clone(),
-                        snapshot: before.snapshot.clone(),
-                        lookback: Lookback { seconds: self.options.lookback, values: self.options.lookback_values },
-                    },
-                    Track::Transaction => Range::Changed { snapshot: before.snapshot.clone() },
-                    Track::Whole => Range::Whole,
-                }
+        let mut steps = drift.steps;
+        if before.is_none() || route == Route::Rebuild {
+            steps = vec![Ddl::Create];
+        } else if lacks_marks(&plan.replica, existing) {
+            steps.push(Ddl::AddDeletedAt);
+        }
+        if matches!(route, Route::Rebuild | Route::Load | Route::Reload) && plan.replica.may_lack_track() {
+            steps.push(Ddl::IndexMissingTrack);
+        }
+        let (phase, range) = match (route, before) {
+            (Route::Update, Some(before)) => (TablePhase::Incremental, self.range_behind(&plan, before)),
+            (Route::Resume, Some(before)) => {
+                (TablePhase::Snapshot, Range::ByKey { after: before.key_position.clone() })
             }
-            Some(before) if phase == TablePhase::Snapshot && !plan.replica.key.is_empty() => {
-                Range::ByKey { after: before.key_position.clone() }
-            }
-            _ => Range::Whole,
+            _ => (TablePhase::Snapshot, Range::Whole),
         };
         for (level, hint) in &plan.hints {
             self.reporter.log(*level, hint);

@@ -213,7 +213,7 @@ impl DataSync {
             _ => Ok(()),
         };
         // A state that can't be read is what a reset is for.
-        if target.load().await.is_ok_and(|state| state.tables.is_empty()) {
+        if target.load().await.is_ok_and(|state| state.tables.is_empty() && state.fingerprint.is_none()) {
             return known(false);
         }
         let idle = self.inner.queue.idle().await;

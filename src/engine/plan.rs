@@ -12,7 +12,7 @@ use crate::mapping::mask::Mask;
 use crate::mapping::{self, SqliteType};
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::{KnownColumn, Relation, SourceType, Table};
-use crate::target::{StoredColumn, TableState};
+use crate::target::{StoredColumn, TablePhase, TableState};
 
 use super::naming::{self, Wish};
 
@@ -66,11 +66,19 @@ pub fn plan(
         None => table.key.clone(),
     };
     require_selected(&table, &target, &selected, "key", &key_names)?;
-    let shape = Shape { table: &table, target: &target, selected: &selected, has_key: !key_names.is_empty() };
+    let frozen_out = frozen_out(&table, &selected, options, state);
+    let kept: Vec<usize> = selected.iter().copied().filter(|column| !frozen_out.contains(column)).collect();
+    let shape = Shape { table: &table, target: &target, selected: &kept, has_key: !key_names.is_empty() };
     let (mode, track) = choose_mode(&shape, wishes, options, &mut hints)?;
     if let Track::Columns(columns) = &track {
         let names: Vec<String> = columns.iter().map(|&column| table.columns[column].name.clone()).collect();
         require_selected(&table, &target, &selected, "track", &names)?;
+        if let Some(&column) = columns.iter().find(|&column| frozen_out.contains(column)) {
+            let name = &table.columns[column].name;
+            return Err(Error::new(Kind::Schema, format!("Table '{target}' can't be tracked by '{name}'"))
+                .because("the column is new and schema_drift 'freeze' leaves it out: use 'evolve', or reset the table")
+                .in_table(&target));
+        }
     }
     let deletes = wishes.deletes.or(options.deletes).unwrap_or(match mode {
         Mode::Full => Deletes::Hard,
@@ -190,6 +198,17 @@ fn signature(table: &Table, track: &Track, wishes: &TableOptions, options: &Opti
     signature.to_string()
 }
 
+/// Those of the chosen columns that a frozen schema leaves out, because they came later.
+fn frozen_out(table: &Table, selected: &[usize], options: &Options, state: Option<&TableState>) -> Vec<usize> {
+    let Some(state) = state.filter(|state| state.phase != TablePhase::Reset) else { return Vec::new() };
+    if options.schema_drift != SchemaDrift::Freeze {
+        return Vec::new();
+    }
+    let is_known =
+        |column: usize| state.columns.iter().any(|known| known.present && known.source == table.columns[column].name);
+    selected.iter().copied().filter(|&column| !is_known(column)).collect()
+}
+
 /// What earlier runs were told of a table's columns.
 pub fn known_columns(state: Option<&TableState>) -> Vec<KnownColumn> {
     let columns = state.into_iter().flat_map(|state| &state.columns);
@@ -213,7 +232,7 @@ impl Plan {
     pub fn stored(&self, column: &ReplicaColumn) -> StoredColumn {
         let source = &self.replica.source.columns[column.source];
         let mut declared = source.declared.clone();
-        let mut spelling = mapping::spelling(&source.kind, column.sqlite);
+        let mut spelling = mapping::spelling(&source.kind, column.sqlite, &source.declared);
         // Another mask or expression is another form: the rows of before are built anew.
         if let Some(mask) = self.mask_of(column) {
             declared = format!("{declared}, masked by {}", mask.name());
@@ -234,6 +253,11 @@ impl Plan {
             spelling,
             present: true,
         }
+    }
+
+    /// Whether its values are made of the source's: masked, or computed by an expression of the user's.
+    pub fn is_made(&self, column: &ReplicaColumn) -> bool {
+        self.mask_of(column).is_some() || self.replica.source.columns[column.source].expression.is_some()
     }
 
     fn mask_of(&self, column: &ReplicaColumn) -> Option<Mask> {

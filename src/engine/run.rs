@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
     async fn tables(&mut self, named: Option<&[String]>) -> Result<(BTreeMap<String, TableStats>, Vec<Error>)> {
         let mut state = self.target.load().await?;
         check_source(&state, &self.fingerprint)?;
-        let selected = self.select(&state).await?;
+        let selected = self.select(&mut state).await?;
         let (selected, mut errors) = select::narrow(selected, named);
         for error in &errors {
             self.reporter.log(Level::Error, error);
@@ -154,12 +154,12 @@ impl<'a> Run<'a> {
     }
 
     /// Finds the tables, trying again when the source can't be reached for a moment.
-    pub async fn select(&mut self, state: &State) -> Result<Vec<Selected>> {
+    pub async fn select(&mut self, state: &mut State) -> Result<Vec<Selected>> {
         let mut attempts = Attempts::new(self.options.retry);
         loop {
             let outcome = match self.read().await {
                 Ok(_) => {
-                    let selected = select::select(self.source, self.options, state, self.reporter);
+                    let selected = select::select(self.source, self.options, &self.fingerprint, state, self.reporter);
                     self.control.or_end(selected).await
                 }
                 Err(error) => Err(error),

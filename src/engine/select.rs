@@ -10,7 +10,7 @@ use crate::event::Level;
 use crate::mapping::SqliteType;
 use crate::schema::{KnownColumn, SourceType, Table, TableName};
 use crate::source::{Listed, Source};
-use crate::target::State;
+use crate::target::{State, TablePhase};
 
 use super::naming::{self, Wish};
 use super::report::Reporter;
@@ -77,11 +77,13 @@ pub async fn described(source: &mut dyn Source, table: &Selected, known: &[Known
 }
 
 /// The tables that the options name, or every base table of the default schema when they name none. Names that a
-/// pattern finds but the role may not read are said in the log and left out.
+/// pattern finds but the role may not read are said in the log and left out. In `state` a table that another source left may
+/// come under the full name of the one that takes its place.
 pub async fn select(
     source: &mut dyn Source,
     options: &Options,
-    state: &State,
+    fingerprint: &str,
+    state: &mut State,
     reporter: &Reporter,
 ) -> Result<Selection> {
     let default = source.default_schema().map(str::to_owned);
@@ -127,7 +129,7 @@ pub async fn select(
             warnings.push(warning);
         }
     }
-    Ok(Selection { tables: name_all(found, default.as_deref(), state)?, warnings })
+    Ok(Selection { tables: name_all(found, default.as_deref(), fingerprint, state)?, warnings })
 }
 
 /// The wishes for a table of a source without schemas: what looks like one is the beginning of a name with dots.
@@ -148,8 +150,31 @@ fn matches(wishes: &TableOptions, default: Option<&str>, listed: &Listed) -> boo
     schema && WildMatch::new(&wishes.name).matches(&listed.name.name)
 }
 
-fn name_all(found: Vec<(TableName, TableOptions)>, default: Option<&str>, state: &State) -> Result<Vec<Selected>> {
-    let wishes: Vec<Wish> = found
+/// Hands a table that was reset, and came from another source than that of `fingerprint`, on to the table that wants its place
+/// under another full name: a database that moved may have another schema's name, or none.
+fn hand_on(wishes: &mut [Wish], fingerprint: &str, state: &mut State) {
+    let here: HashSet<String> = wishes.iter().map(|wish| wish.full.clone()).collect();
+    for wish in wishes.iter_mut().filter(|wish| !state.tables.contains_key(&wish.full)).collect::<Vec<_>>() {
+        let place = naming::fold(wish.fixed.as_ref().unwrap_or(&wish.plain));
+        let left = state.tables.iter().find(|(full, table)| {
+            let is_foreign = table.phase == TablePhase::Reset && table.fingerprint != fingerprint;
+            is_foreign && naming::fold(&table.target) == place && !here.contains(full.as_str())
+        });
+        let Some(full) = left.map(|(full, _)| full.clone()) else { continue };
+        if let Some(table) = state.tables.remove(&full) {
+            wish.fixed = Some(table.target.clone());
+            state.tables.insert(wish.full.clone(), table);
+        }
+    }
+}
+
+fn name_all(
+    found: Vec<(TableName, TableOptions)>,
+    default: Option<&str>,
+    fingerprint: &str,
+    state: &mut State,
+) -> Result<Vec<Selected>> {
+    let mut wishes: Vec<Wish> = found
         .iter()
         .map(|(name, wishes)| {
             let full = name.to_string();
@@ -161,6 +186,7 @@ fn name_all(found: Vec<(TableName, TableOptions)>, default: Option<&str>, state:
             Wish { full, plain, fixed: wishes.target.clone().or(known) }
         })
         .collect();
+    hand_on(&mut wishes, fingerprint, state);
     if let Some(reserved) =
         found.iter().find_map(|(_, wishes)| wishes.target.as_ref().filter(|name| naming::is_reserved(name)))
     {
@@ -168,8 +194,8 @@ fn name_all(found: Vec<(TableName, TableOptions)>, default: Option<&str>, state:
             .because("names that begin with sqlite_ or tmp_ are kept for SQLite and StarbaseDB"));
     }
     let here: HashSet<&str> = wishes.iter().map(|wish| wish.full.as_str()).collect();
-    let elsewhere = state.tables.values().filter(|table| !here.contains(table.source.as_str()));
-    let taken: Vec<String> = elsewhere.map(|table| table.target.clone()).collect();
+    let elsewhere = state.tables.iter().filter(|(full, _)| !here.contains(full.as_str()));
+    let taken: Vec<String> = elsewhere.map(|(_, table)| table.target.clone()).collect();
     let names = naming::assign_tables(&wishes, taken);
     let mut selected: Vec<Selected> = Vec::with_capacity(names.len());
     let mut places = HashMap::with_capacity(names.len());

@@ -10,8 +10,8 @@ use crate::event::{Event, Level, Mode, TableStats};
 use crate::mapping::SqliteType;
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::SourceType;
-use crate::source::{Lookback, Moment, Range, Standing, TrackPart};
-use crate::target::{Ddl, Existing, TablePhase, TableState, Write};
+use crate::source::{Lookback, Moment, Range, Source, Standing, TrackPart};
+use crate::target::{Ddl, Existing, Leftover, Losses, TablePhase, TableState, Write};
 
 use super::drift::{self, Drift};
 use super::plan::{self, Plan};
@@ -79,7 +79,7 @@ impl Progress {
 
 /// Which way a table takes in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
+pub enum Route {
     /// Build it aside and swap it in.
     Rebuild,
     /// Load it from its beginning.
@@ -131,6 +131,10 @@ impl Run<'_> {
 
     async fn attempt(&mut self, table: &Selected, progress: &mut Progress) -> Result<()> {
         let moment = self.read().await?;
+        if let Some(state) = progress.state.as_mut().filter(|state| state.source != table.full_name()) {
+            self.target.hand_on(&state.source, &table.full_name()).await?;
+            state.source = table.full_name();
+        }
         let known = plan::known_columns(progress.state.as_ref());
         let described = self.control.or_end(select::described(self.source, table, &known)).await?;
         let existing = self.target.existing(&table.target).await?;
@@ -154,14 +158,12 @@ impl Run<'_> {
             None => Drift::default(),
         };
         plan.check_width(self.options.schema_drift, self.target.most_columns())?;
-        let route = match &existing {
-            Some(existing) if progress.state.is_none() => {
-                check_is_free(table, existing)?;
-                Route::Rebuild
-            }
-            _ => route(&plan, &drift, progress.state.as_ref()),
-        };
-        let route = self.route_from_here(&plan, route, progress)?;
+        if let Some(existing) = existing.as_ref().filter(|_| progress.state.is_none()) {
+            check_is_free(table, existing)?;
+        }
+        let route = route(&plan, &drift, progress.state.as_ref(), existing.is_some());
+        let standing = standing(self.source, route, progress.state.as_ref());
+        let route = self.route_from_here(&plan, route, standing)?;
         for (level, hint) in &plan.hints {
             self.reporter.log_once(*level, hint);
         }
@@ -198,18 +200,11 @@ impl Run<'_> {
     }
 
     /// The way to take when the source may stand before what the table was synced to.
-    fn route_from_here(&self, plan: &Plan, route: Route, progress: &Progress) -> Result<Route> {
-        let saved = progress.state.as_ref().and_then(|state| state.snapshot.as_deref());
-        let (Route::Update | Route::Resume, Some(saved)) = (route, saved) else { return Ok(route) };
+    fn route_from_here(&self, plan: &Plan, route: Route, standing: Standing) -> Result<Route> {
         let target = &plan.replica.target;
-        match self.source.standing(saved) {
+        match standing {
             Standing::Later => Ok(route),
-            Standing::Lagging => Err(Error::new(Kind::SourceRead, format!("Failed to read table '{target}'"))
-                .because(
-                    "the source is a standby that is behind what this replica has already seen: wait until it has \
-                     caught up, or name the primary",
-                )
-                .transient(true)),
+            Standing::Lagging => Err(lagging(target)),
             Standing::Lost => {
                 self.reporter.log(
                     Level::Warn,
@@ -218,7 +213,7 @@ impl Run<'_> {
                          transactions, or was restored to an earlier moment; the table is read again as a whole"
                     ),
                 );
-                Ok(Route::Reload)
+                Ok(Route::Load)
             }
         }
     }
@@ -480,14 +475,12 @@ impl Run<'_> {
         self.target.begin_aside(&work.replica).await?;
         let rows = Rows { write: Write::Aside, stage: false, advance: Advance::None };
         self.pump_aside(work, rows, progress, &after).await?;
-        if let Some(before) = &progress.state {
-            let rows = self.target.aside_rows(&work.replica).await?;
-            let fewer = before.record_count.saturating_sub(rows);
-            if before.phase != TablePhase::Reset && work.plan.deletes != Deletes::None {
-                check_delete_limit(work, fewer, before.record_count, self.options.delete_limit)?;
-            }
+        let leftover = self.leftover(work, progress.state.as_ref());
+        if progress.state.as_ref().is_some_and(|before| before.phase != TablePhase::Reset) {
+            let Losses { lost, present } = self.target.aside_losses(&work.replica, &leftover).await?;
+            check_delete_limit(work, lost, present, self.options.delete_limit)?;
         }
-        let (changes, lost) = self.target.swap_aside(&work.replica, &after).await?;
+        let (changes, lost) = self.target.swap_aside(&work.replica, &after, &leftover).await?;
         for what in lost {
             self.reporter
                 .log(Level::Warn, format_args!("Rebuilding table {} could not keep {what}", work.replica.target));
@@ -501,6 +494,28 @@ impl Run<'_> {
         }
         progress.state = Some(self.target.save(&work.replica, &after).await?);
         Ok(())
+    }
+
+    /// What a rebuild does with rows that the source no longer has.
+    fn leftover(&self, work: &Work, before: Option<&TableState>) -> Leftover {
+        let Some(before) = before else { return Leftover::Goes };
+        let is_another_form = |column: &ReplicaColumn| {
+            let now = work.plan.stored(column);
+            !before.columns.iter().any(|old| old.source == now.source && old.spelling == now.spelling)
+        };
+        let Replica { key, columns, .. } = &*work.replica;
+        if key.iter().any(|&part| is_another_form(&columns[part])) {
+            return Leftover::Unknown;
+        }
+        let marked = match work.plan.deletes {
+            Deletes::Hard => return Leftover::Goes,
+            Deletes::Soft => true,
+            // Another source's rows are no part of this one's replica.
+            Deletes::None if before.fingerprint != self.fingerprint => return Leftover::Goes,
+            Deletes::None => false,
+        };
+        let cleared = columns.iter().filter(|column| work.plan.is_made(column) && is_another_form(column));
+        Leftover::Stays { marked, cleared: cleared.map(|column| column.name.clone()).collect() }
     }
 
     /// Marks the table as complete up to the moment of this run.
@@ -528,8 +543,9 @@ impl Run<'_> {
     }
 }
 
-fn route(plan: &Plan, drift: &Drift, state: Option<&TableState>) -> Route {
-    if drift.rebuild || plan.replica.key.is_empty() {
+/// The way a table takes; `exists` when something is in the target under its name.
+pub fn route(plan: &Plan, drift: &Drift, state: Option<&TableState>, exists: bool) -> Route {
+    if drift.rebuild || plan.replica.key.is_empty() || (state.is_none() && exists) {
         return Route::Rebuild;
     }
     let Some(state) = state else { return Route::Load };
@@ -540,6 +556,24 @@ fn route(plan: &Plan, drift: &Drift, state: Option<&TableState>) -> Route {
         TablePhase::Incremental if same || (plan.mode == Mode::Full && state.mode == Mode::Full) => Route::Update,
         TablePhase::Snapshot | TablePhase::Incremental => Route::Load,
     }
+}
+
+/// Where the source stands, for a way that goes on from what the table was synced to.
+pub fn standing(source: &dyn Source, route: Route, state: Option<&TableState>) -> Standing {
+    match (route, state.and_then(|state| state.snapshot.as_deref())) {
+        (Route::Update | Route::Resume, Some(saved)) => source.standing(saved),
+        _ => Standing::Later,
+    }
+}
+
+/// The error of a standby that has not seen what the replica has.
+pub fn lagging(target: &str) -> Error {
+    Error::new(Kind::SourceRead, format!("Failed to read table '{target}'"))
+        .because(
+            "the source is a standby that is behind what this replica has already seen: wait until it has caught up, or \
+             name the primary",
+        )
+        .transient(true)
 }
 
 /// How rows of this table meet those that are there.

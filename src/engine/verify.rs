@@ -104,13 +104,15 @@ impl Run<'_> {
     ) -> Result<(BTreeMap<String, TableDifferences>, Vec<Error>)> {
         let mut known = self.target.load().await?;
         check_source(&known, &self.fingerprint)?;
-        let (selected, mut errors) = select::narrow(self.select(&known).await?, named);
+        let (selected, mut errors) = select::narrow(self.select(&mut known).await?, named);
         for error in &errors {
             self.log_failure(error);
         }
         let mut done = BTreeMap::new();
         for table in &selected {
-            let before = known.tables.remove(&table.full_name()).filter(|before| before.target == table.target);
+            let before = known.tables.remove(&table.full_name());
+            // One that another source left is none of this one's yet.
+            let before = before.filter(|before| before.target == table.target && before.source == table.full_name());
             let error = match self.verify_table(table, before, repair).await {
                 Ok(differences) => {
                     done.insert(table.target.clone(), differences);

@@ -121,14 +121,17 @@ pub fn map(kind: &SourceType, type_name: &str, wanted: Option<SqliteType>) -> Re
     Ok(sqlite)
 }
 
-/// How values of `kind` are spelled in a column of type `sqlite`: two columns with the same spelling hold equal cells
-/// for equal values, so a change between them needs no rewrite of the rows.
-pub fn spelling(kind: &SourceType, sqlite: SqliteType) -> String {
+/// How values of `kind`, `declared` so at the source, are spelled in a column of type `sqlite`: a change between two columns
+/// with the same spelling changes no cell, so it needs no rewrite of the rows. Where the source itself rewrites its values
+/// by such a change, as with another scale, the spelling is another one.
+pub fn spelling(kind: &SourceType, sqlite: SqliteType, declared: &str) -> String {
     let fraction = |digits: u8, zoned: bool| format!("({digits}){}", if zoned { "z" } else { "" });
     match (kind, sqlite) {
         (SourceType::Timestamp { digits, zoned }, _) => format!("timestamp{}", fraction(*digits, *zoned)),
         (SourceType::Time { digits, zoned }, _) => format!("time{}", fraction(*digits, *zoned)),
-        (SourceType::Array(element), _) => format!("{}[]", spelling(element, built_in(element))),
+        (SourceType::Array(element), _) => {
+            format!("{}[]", spelling(element, built_in(element), declared.trim_end_matches("[]")))
+        }
         (SourceType::Date, _) => "date".to_owned(),
         (SourceType::Uuid, _) => "uuid".to_owned(),
         (SourceType::ObjectId, _) => "objectid".to_owned(),
@@ -136,8 +139,21 @@ pub fn spelling(kind: &SourceType, sqlite: SqliteType) -> String {
         // The source's text may be spelled in any way, so it never equals the text of a text column.
         (SourceType::Opaque { .. }, _) => "opaque".to_owned(),
         (SourceType::Bool | SourceType::Int, SqliteType::Integer) => "integer".to_owned(),
-        (SourceType::Float32 | SourceType::Float64 | SourceType::Decimal { .. }, SqliteType::Real) => "real".to_owned(),
+        (SourceType::Decimal { .. }, SqliteType::Real) => format!("real{}", scale(declared)),
+        (SourceType::Decimal { .. }, _) => format!("{kind:?}{} as {}", scale(declared), sqlite.name()),
+        (SourceType::Float64, SqliteType::Real) => "real".to_owned(),
+        (SourceType::Json, SqliteType::Text) if declared.starts_with("json") => declared.to_owned(),
+        // PostgreSQL fills these with spaces.
+        (SourceType::Text, SqliteType::Text) if declared.starts_with("character(") => declared.to_owned(),
         (SourceType::Text | SourceType::Json, SqliteType::Text) => "text".to_owned(),
         (kind, sqlite) => format!("{kind:?} as {}", sqlite.name()),
     }
+}
+
+/// To how many digits behind the point the source rounds, as in `numeric(20,2)`: `.2`; nothing where it doesn't.
+fn scale(declared: &str) -> String {
+    let modifier = declared.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    modifier.map_or_else(String::new, |(digits, _)| {
+        format!(".{}", digits.split_once(',').map_or("0", |(_, scale)| scale.trim()))
+    })
 }

@@ -139,6 +139,31 @@ pub struct Existing {
     pub kind: String,
 }
 
+/// What a swap does with rows that only the old table has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leftover {
+    /// They go.
+    Goes,
+    /// They go, and nothing tells which ones these are: the new table's keys have another form.
+    Unknown,
+    /// They stay.
+    Stays {
+        /// Whether they are marked as deleted; those that are marked already keep their mark.
+        marked: bool,
+        /// Columns that take nothing over, such as those that are masked from now on.
+        cleared: Vec<String>,
+    },
+}
+
+/// What a swap takes from a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Losses {
+    /// How many of its rows are no longer there, or are marked as deleted.
+    pub lost: u64,
+    /// How many it has, without those that are marked already.
+    pub present: u64,
+}
+
 /// Keeps others out of the target while it lives.
 #[async_trait]
 pub trait TargetLock: Send + Sync {
@@ -263,14 +288,22 @@ pub trait Target: Send + Sync {
     /// Makes an empty table aside, dropping one that a crash left.
     async fn begin_aside(&self, replica: &Arc<Replica>) -> Result<()>;
 
-    /// How many rows are in the table aside.
-    async fn aside_rows(&self, replica: &Arc<Replica>) -> Result<u64>;
+    /// What a swap of the table aside would take from the table, which is there.
+    async fn aside_losses(&self, replica: &Arc<Replica>, leftover: &Leftover) -> Result<Losses>;
 
     /// Puts the table aside in the table's place, with the user's indexes and triggers, in one transaction with `state`;
-    /// counts what differs. When nothing does, the old table stays and only the state is stored. Rows marked as deleted
-    /// are taken over when the replica keeps such rows and the key is unchanged; so are, marked now, those that the
-    /// table aside lacks. What comes back beside the counts names each index or trigger that no longer fits.
-    async fn swap_aside(&self, replica: &Arc<Replica>, state: &TableState) -> Result<(Changes, Vec<String>)>;
+    /// counts what differs. When nothing does, the old table stays and only the state is stored. Rows that the table aside
+    /// lacks are taken over as `leftover` says; when the key changed, they go. What comes back beside the counts
+    /// names each index or trigger that no longer fits.
+    async fn swap_aside(
+        &self,
+        replica: &Arc<Replica>,
+        state: &TableState,
+        leftover: &Leftover,
+    ) -> Result<(Changes, Vec<String>)>;
+
+    /// Makes the state of the source's table `from` that of `to`, which has none.
+    async fn hand_on(&self, from: &str, to: &str) -> Result<()>;
 
     /// Stores a table's error, if it has a state, without touching anything else of it.
     async fn save_error(&self, source_table: &str, error: Option<&str>) -> Result<()>;

@@ -133,6 +133,9 @@ CREATE TABLE IF NOT EXISTS main.tmp_data_sync_state (
   record_count INTEGER NOT NULL, null_tracked INTEGER NOT NULL, last_sync_time TEXT, last_error TEXT
 );";
 
+/// What makes the state of the source's table `?1` that of `?2`.
+pub(super) const HAND_ON: &str = "UPDATE main.tmp_data_sync_state SET source_table = ?2 WHERE source_table = ?1";
+
 /// What a reset does to the state of the table `?1`, or of all of them when that is NULL. A damaged description would keep
 /// even a table that starts over from being read.
 pub(super) const RESET: &str =

@@ -1,7 +1,7 @@
 //! The statements that put a table aside in another one's place, whatever runs them.
 
-use super::TableState;
 use super::sql::{self, DELETED_AT, Shape, differ, join, quote};
+use super::{Changes, Leftover, TableState};
 use crate::mapping::SqliteType;
 use crate::replica::Replica;
 
@@ -29,20 +29,34 @@ pub(super) struct Swap<'a> {
     same_key: bool,
     /// Whether the old table marks rows as deleted.
     old_marks: bool,
+    /// Whether rows that only the old table has stay and are marked, and which columns take nothing over; `None` when they go.
+    stays: Option<(bool, &'a [String])>,
     /// The most columns of an answer.
     most_columns: usize,
 }
 
 impl<'a> Swap<'a> {
-    pub(super) fn new(replica: &'a Replica, old_shape: Vec<Shape>, new_shape: Vec<Shape>, most_columns: usize) -> Self {
+    pub(super) fn new(
+        replica: &'a Replica,
+        old_shape: Vec<Shape>,
+        new_shape: Vec<Shape>,
+        leftover: &'a Leftover,
+        most_columns: usize,
+    ) -> Self {
         let mut old_key: Vec<&Shape> = old_shape.iter().filter(|column| column.key > 0).collect();
         old_key.sort_by_key(|column| column.key);
-        let same_key =
-            !replica.key.is_empty() && old_key.iter().map(|column| column.name.as_str()).eq(sql::key(replica));
+        let same_key = !replica.key.is_empty()
+            && *leftover != Leftover::Unknown
+            && old_key.iter().map(|column| column.name.as_str()).eq(sql::key(replica));
+        let stays = match leftover {
+            Leftover::Stays { marked, cleared } if same_key => Some((*marked, cleared.as_slice())),
+            _ => None,
+        };
         Self {
             old: format!("main.{}", quote(&replica.target)),
             new: format!("main.{}", quote(&sql::aside(replica))),
             old_marks: sql::has_marks(replica, &old_shape),
+            stays,
             same_key,
             old_shape,
             new_shape,
@@ -55,8 +69,14 @@ impl<'a> Swap<'a> {
         shape.iter().any(|column| column.name.eq_ignore_ascii_case(name))
     }
 
+    /// Whether the old table can stay, `changes` being what differs.
+    pub(super) fn is_needless(&self, changes: Changes) -> bool {
+        let clears = self.stays.is_some_and(|(_, cleared)| !cleared.is_empty());
+        self.same_columns() && changes == Changes::default() && !clears
+    }
+
     /// Whether both tables have the same columns.
-    pub(super) fn same_columns(&self) -> bool {
+    fn same_columns(&self) -> bool {
         let sorted = |shape: &[Shape]| {
             let mut shape = shape.to_vec();
             shape.sort();
@@ -108,13 +128,11 @@ impl<'a> Swap<'a> {
             [format!("SELECT count(*) FROM {new}"), "0".to_owned(), "0".to_owned()]
         } else if self.same_key {
             let on_key = self.on_key();
-            let live = if self.old_marks { format!("o.{} IS NULL AND ", quote(DELETED_AT)) } else { String::new() };
+            let deleted = if matches!(self.stays, Some((false, _))) { "0".to_owned() } else { self.missing() };
             [
                 format!("SELECT count(*) FROM {new} AS n WHERE NOT EXISTS (SELECT 1 FROM {old} AS o WHERE {on_key})"),
                 format!("SELECT count(*) FROM {new} AS n JOIN {old} AS o ON {on_key} WHERE {}", self.changed()),
-                format!(
-                    "SELECT count(*) FROM {old} AS o WHERE {live}NOT EXISTS (SELECT 1 FROM {new} AS n WHERE {on_key})"
-                ),
+                deleted,
             ]
         } else if self.same_columns() && self.new_shape.len() < self.most_columns {
             return self.difference_without_key();
@@ -122,6 +140,29 @@ impl<'a> Swap<'a> {
             [format!("SELECT count(*) FROM {new}"), "0".to_owned(), format!("SELECT count(*) FROM {old}")]
         };
         format!("SELECT ({inserted}) AS c0, ({updated}) AS c1, ({deleted}) AS c2")
+    }
+
+    /// The condition that a row of the old table is not marked as deleted.
+    fn live(&self) -> String {
+        if self.old_marks { format!("o.{} IS NULL", quote(DELETED_AT)) } else { "true".to_owned() }
+    }
+
+    /// The SELECT of how many rows only the old table has.
+    fn missing(&self) -> String {
+        let (old, new, live, on_key) = (&self.old, &self.new, self.live(), self.on_key());
+        format!("SELECT count(*) FROM {old} AS o WHERE {live} AND NOT EXISTS (SELECT 1 FROM {new} AS n WHERE {on_key})")
+    }
+
+    /// The SELECT of how many rows the old table would lose, and how many it has.
+    pub(super) fn losses(&self) -> String {
+        let present = format!("SELECT count(*) FROM {} AS o WHERE {}", self.old, self.live());
+        let lost = match self.stays {
+            Some((false, _)) => "0".to_owned(),
+            _ if self.same_key => self.missing(),
+            // One for one, as far as anybody can tell.
+            _ => format!("SELECT max(0, ({present}) - (SELECT count(*) FROM {}))", self.new),
+        };
+        format!("SELECT ({lost}) AS c0, ({present}) AS c1")
     }
 
     /// The condition that a row with the same key differs.
@@ -163,18 +204,22 @@ impl<'a> Swap<'a> {
         )
     }
 
-    /// Rows that left the source stay, with the mark they have or one of now; `None` where that isn't so.
-    pub(super) fn take_over_marked(&self) -> Option<String> {
-        if !self.replica.soft_delete || !self.same_key {
-            return None;
-        }
-        let mark = quote(DELETED_AT);
-        let columns: Vec<&str> = sql::key(self.replica).chain(self.common()).collect();
-        let now = sql::NOW;
-        let marked = if self.old_marks { format!("coalesce(o.{mark}, {now})") } else { now.to_owned() };
+    /// Rows that left the source stay; those that are to be marked with the mark they have, or one of now. `None` where they go.
+    pub(super) fn take_over(&self) -> Option<String> {
+        let (marked, cleared) = self.stays?;
+        let kept = |name: &&str| !cleared.iter().any(|cleared| cleared == name);
+        let columns: Vec<&str> = sql::key(self.replica).chain(self.common().into_iter().filter(kept)).collect();
+        let (mark, now) = (quote(DELETED_AT), sql::NOW);
+        // Where nothing is marked any more, a row that was comes back to nobody.
+        let live = if marked { "true".to_owned() } else { self.live() };
+        let (mark, marked) = match (marked, self.old_marks) {
+            (false, _) => (String::new(), String::new()),
+            (true, true) => (format!(", {mark}"), format!(", coalesce(o.{mark}, {now})")),
+            (true, false) => (format!(", {mark}"), format!(", {now}")),
+        };
         Some(format!(
-            "INSERT INTO {new} ({}, {mark}) SELECT {}, {marked} FROM {} AS o
-             WHERE NOT EXISTS (SELECT 1 FROM {new} AS n WHERE {})",
+            "INSERT INTO {new} ({}{mark}) SELECT {}{marked} FROM {} AS o
+             WHERE {live} AND NOT EXISTS (SELECT 1 FROM {new} AS n WHERE {})",
             sql::names("", columns.iter().copied()),
             sql::names("o.", columns.iter().copied()),
             self.old,

@@ -59,7 +59,7 @@ async fn transactions_that_the_source_never_heard_of() {
         let shape = Shape::usual("t");
         bed.create(&shape).await;
         bed.insert(&shape, &(0..50).map(|i| usual(i, i, "x", at(i * 1_000))).collect::<Vec<_>>()).await;
-        let world = World::new(bed, json!({}));
+        let mut world = World::new(bed, json!({}));
         world.run().await;
         // A change that was undone: the older version, far behind the lookback, is the right one again.
         world.damage(
@@ -71,6 +71,18 @@ async fn transactions_that_the_source_never_heard_of() {
         assert!(world.log(Level::Warn).iter().any(|line| line.contains("is behind what table t was synced to")));
         world.assert_equal(&shape).await;
         assert_eq!(world.run().await.rows_read, 0);
+
+        // What a restored source lacks is not deleted beyond the limit, however often the run comes again.
+        world.restart(json!({ "deletes": "hard" })).await;
+        world.damage("UPDATE tmp_data_sync_state SET snapshot = '4000000000:4000000000:'");
+        world.bed.execute("DELETE FROM t WHERE id < 40").await;
+        for _ in 0..2 {
+            assert_eq!(world.fail().await.first.code, "DELETE_LIMIT");
+            assert_eq!(world.query("SELECT count(*) FROM t"), [[Some("50".to_owned())]]);
+        }
+        world.restart(json!({ "delete_limit": 1 })).await;
+        world.run().await;
+        world.assert_equal(&shape).await;
         world.end().await;
     }
 }

@@ -66,6 +66,9 @@ macro_rules! suite {
                 a_changed_filter_with_deletes,
                 a_track_column_that_is_left_out,
                 masked_columns,
+                a_rebuild_keeps_rows_that_left,
+                a_reset_leads_out_of_every_refusal,
+                a_new_column_under_freeze_is_not_tracked,
                 selected_columns,
             );
         }
@@ -809,6 +812,124 @@ async fn a_track_column_that_is_left_out(bed: Box<dyn Bed>) {
     let table = json!({ "name": "users", "exclude_columns": ["updated_at"], "track_column": "updated_at" });
     world.restart(json!({ "tables": [table] })).await;
     assert_eq!(world.fail().await.first.code, "SCHEMA");
+    world.end().await;
+}
+
+async fn a_rebuild_keeps_rows_that_left(bed: Box<dyn Bed>) {
+    let secret = "a name that nobody is to see";
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..20).map(|i| usual(i, i, secret, at(i))).collect::<Vec<_>>()).await;
+    let options = |deletes: &str, mask: serde_json::Value| json!({ "deletes": deletes, "tables": [{ "name": "users", "mask": mask }] });
+    let mut world = World::new(bed, options("none", json!({})));
+    world.run().await;
+    let id = world.bed.id();
+    for gone in 0..12 {
+        world.bed.delete(&shape, &row([("id", gone.into())])).await;
+    }
+    // More than delete_limit allows to delete; but nothing is deleted.
+    world.restart(options("none", json!({ "name": "redact" }))).await;
+    let stats = world.run().await;
+    assert_eq!((stats.rows_updated, stats.rows_deleted), (8, 0));
+    assert_eq!(world.query("SELECT count(*), count(name), count(n) FROM users"), [["20", "8", "20"].map(some)]);
+    assert_eq!(world.query(&format!("SELECT count(*) FROM users WHERE name = '{secret}'")), [["0"].map(some)]);
+    assert_eq!(world.status().await.table_map["users"].record_count, 20);
+
+    // They are marked now, which is as good as deleted.
+    world.restart(options("soft", json!({ "name": "hash" }))).await;
+    assert_eq!(world.fail().await.first.code, "DELETE_LIMIT");
+    world.restart(json!({ "delete_limit": 1 })).await;
+    world.run().await;
+    assert_eq!(world.query("SELECT count(*), count(_deleted_at) FROM users"), [["20", "12"].map(some)]);
+    // What is marked already is not deleted again.
+    world.restart(json!({ "delete_limit": 0.5, "tables": [{ "name": "users", "mask": { "name": "null" } }] })).await;
+    assert_eq!(world.run().await.rows_deleted, 0);
+    assert_eq!(
+        world.query("SELECT count(*), count(_deleted_at), count(name) FROM users"),
+        [["20", "12", "0"].map(some)]
+    );
+
+    let gone = format!("SELECT count(*) FROM users WHERE {id} < 12");
+    world.restart(options("hard", json!({}))).await;
+    world.run().await;
+    assert_eq!(world.query(&gone), [["0"].map(some)]);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+/// What an error tells to do is all that it takes.
+async fn a_reset_leads_out_of_every_refusal(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1)), usual(2, 2, "y", at(2))]).await;
+    let mut world = World::new(bed, json!({ "tables": ["nowhere"] }));
+    // A run against a source that has none of the tables.
+    assert_eq!(world.fail().await.first.code, "TABLE_NOT_FOUND");
+    world.damage("UPDATE tmp_data_sync_meta SET value = 'another' WHERE key = 'fingerprint'");
+    world.restart(json!({ "tables": ["users"] })).await;
+    assert_eq!(world.fail().await.first.code, "SOURCE_CHANGED");
+    world.sync.reset(None).await.unwrap();
+    world.run().await;
+    world.assert_equal(&shape).await;
+
+    for drift in ["freeze", "fail"] {
+        let sqlite = if drift == "freeze" { "TEXT" } else { "INTEGER" };
+        let table = json!({ "name": "users", "types": { "n": sqlite } });
+        world.restart(json!({ "schema_drift": drift, "tables": [table] })).await;
+        let failure = world.fail().await;
+        assert_eq!(failure.first.code, "SCHEMA");
+        assert!(failure.first.message.contains("or reset the table"), "{failure:?}");
+        world.sync.reset(Some("users".to_owned())).await.unwrap();
+        world.run().await;
+        let kept = format!("SELECT count(*) FROM users WHERE typeof(n) = '{}'", sqlite.to_lowercase());
+        assert_eq!(world.query(&kept), [["2"].map(some)]);
+    }
+
+    // The database moved, and its tables have another full name there.
+    world.damage(
+        "DELETE FROM tmp_data_sync_meta WHERE key = 'fingerprint';
+         UPDATE tmp_data_sync_state SET source_table = 'elsewhere.users', source_fingerprint = 'another', phase = 'reset'",
+    );
+    world.bed.delete(&shape, &row([("id", 1.into())])).await;
+    assert_eq!(world.sync.plan(None).await.unwrap().tables.keys().collect::<Vec<_>>(), ["users"]);
+    world.run().await;
+    let id = world.bed.id();
+    assert_eq!(world.query(&format!("SELECT {id} FROM users")), [["2"].map(some)], "and none of the other source's");
+    assert_eq!(world.status().await.table_map.keys().collect::<Vec<_>>(), ["users"]);
+    assert_eq!(world.query("SELECT count(*) FROM tmp_data_sync_state"), [["1"].map(some)]);
+    assert_eq!(world.run().await.rows_inserted, 0);
+    world.end().await;
+}
+
+async fn a_new_column_under_freeze_is_not_tracked(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1)), usual(2, 2, "y", at(2))]).await;
+    // To the state, the column that would be tracked came later.
+    let columns = json!([{ "name": "users", "exclude_columns": ["updated_at"] }]);
+    let mut world = World::new(bed, json!({ "tables": columns, "schema_drift": "freeze" }));
+    world.run().await;
+    world.restart(json!({ "tables": ["users"] })).await;
+    for i in 3..6 {
+        world.bed.insert(&shape, &[usual(i, i, "new", at(i))]).await;
+        assert_eq!(world.run().await.rows_inserted, 1);
+    }
+    assert_eq!(
+        world.query("SELECT count(*) FROM pragma_table_info('users') WHERE name = 'updated_at'"),
+        [["0"].map(some)]
+    );
+    world.restart(json!({ "tables": [{ "name": "users", "track_column": "updated_at" }] })).await;
+    let failure = world.fail().await;
+    assert_eq!(failure.first.code, "SCHEMA");
+    if world.bed.grows() {
+        // What is frozen is not even learnt of.
+        assert!(failure.first.message.contains("has no column 'updated_at'"), "{failure:?}");
+        return world.end().await;
+    }
+    assert!(failure.first.message.contains("schema_drift 'freeze' leaves it out"), "{failure:?}");
+    world.sync.reset(Some("users".to_owned())).await.unwrap();
+    world.run().await;
+    world.assert_equal(&shape).await;
     world.end().await;
 }
 

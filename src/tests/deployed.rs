@@ -139,6 +139,51 @@ async fn a_target_that_goes_away_at_any_request() {
     world.end().await;
 }
 
+/// The target is gone for a moment at any request of a rebuild, so that the run tries again, and may be gone for good soon after:
+/// each row is there in the end, that which left the source too, and so is the user's index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_whose_target_goes_away_for_a_moment() {
+    let bed = sqlite_bed::deployed_beds().await.remove(0);
+    let shape = Shape::usual("typed");
+    bed.create(&shape).await;
+    bed.insert(&shape, &(0..60).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
+    let mut world = World::new(bed, json!({ "batch_size": 10, "retry": { "attempts": 2 } }));
+    world.run().await;
+    world.damage("CREATE INDEX mine ON typed (name)");
+    world.bed.delete(&shape, &row([("id", 7.into())])).await;
+    let expected: Vec<_> = (0..60).map(|i: i64| vec![Some(i.to_string()); 2]).collect();
+    let mut round = 0;
+    let mut rebuild = async |faults: Vec<Value>| {
+        round += 1;
+        let sqlite = if round % 2 == 0 { "INTEGER" } else { "TEXT" };
+        world.restart(json!({ "tables": [{ "name": "typed", "types": { "n": sqlite } }] })).await;
+        let before = world.requests().await;
+        world.break_target(faults.clone()).await;
+        let outcome = world.sync.sync(None, CancellationToken::new()).await;
+        world.break_target(Vec::new()).await;
+        let asked = world.requests().await - before;
+        world.run().await;
+        let there = world.query("SELECT id, CAST(n AS INTEGER) FROM typed ORDER BY id");
+        assert_eq!(there, expected, "{faults:?}");
+        assert_eq!(world.query("SELECT tbl_name FROM sqlite_schema WHERE name = 'mine'"), [["typed"].map(some)]);
+        (asked, outcome)
+    };
+    let after = |request: u64| vec![Value::Null; usize::try_from(request).unwrap()];
+    let (whole, _) = rebuild(Vec::new()).await;
+    for request in 0..whole {
+        let (_, outcome) = rebuild([after(request), vec![lost()]].concat()).await;
+        assert!(outcome.is_ok(), "request {request}: {outcome:?}");
+    }
+    // Longer than a request is sent again: the run tries again, and comes to its end or not.
+    for request in whole.saturating_sub(10)..whole {
+        let fault = if request % 2 == 0 { lost() } else { unavailable() };
+        let faults = [after(request), vec![fault; 5]].concat();
+        drop(rebuild([faults, after(8), vec![unavailable(); 60]].concat()).await);
+    }
+    assert!(whole > 12, "{whole} requests of a rebuild");
+    world.end().await;
+}
+
 /// The same of a first load that takes many requests: it goes on where it was, and misses no row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_load_whose_target_goes_away_at_any_request() {

@@ -123,6 +123,39 @@ async fn a_schema_that_changes() {
     }
 }
 
+/// Such a change moves no `updated_at`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_type_that_rewrites_its_values() {
+    for bed in beds().await {
+        bed.execute(
+            "CREATE TABLE t (id int PRIMARY KEY, wide numeric(20,2), short numeric(12,4), padded char(5), doc json, \
+             \"real\" float4, n int, name varchar(10), many numeric(20,2)[], updated_at timestamptz DEFAULT now());
+             INSERT INTO t VALUES (1, 1.23, 1.2345, 'ab', '{\"b\": 1,  \"a\":2}', 0.1, 7, 'x', '{1.20}')",
+        )
+        .await;
+        let world = World::new(bed, json!({}));
+        world.run().await;
+        for (alter, sql, now) in [
+            ("wide TYPE numeric(20,4)", "wide", "1.2300"),
+            ("short TYPE numeric(12,2)", "short", "1.23"),
+            ("padded TYPE text", "padded", "ab"),
+            ("doc TYPE jsonb", "doc", "{\"a\": 2, \"b\": 1}"),
+            ("\"real\" TYPE float8", "\"real\" > 0.1", "1"),
+            ("many TYPE numeric(20,3)[]", "many", "[1.200]"),
+        ] {
+            world.bed.execute(&format!("ALTER TABLE t ALTER COLUMN {alter}")).await;
+            world.run().await;
+            assert_eq!(cell(&world, &format!("SELECT {sql} FROM t")), some(now), "{alter}");
+        }
+        // These change no value, and nothing is built anew.
+        world.bed.execute("ALTER TABLE t ALTER COLUMN n TYPE bigint, ALTER COLUMN name TYPE text").await;
+        assert_eq!(world.run().await.rows_updated, 0);
+        let told = world.events().into_iter().filter(|event| matches!(event, Event::SchemaChange { .. })).count();
+        assert_eq!(told, 6);
+        world.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subtransaction_that_commits_late() {
     for bed in beds().await {

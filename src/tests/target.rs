@@ -18,7 +18,8 @@ use crate::schema::{Column, Relation, SourceType, Table, TableName};
 use crate::target::sqlite::SqliteTarget;
 use crate::target::starbasedb::StarbasedbTarget;
 use crate::target::{
-    Changes, Ddl, KeyDifference, Lane, Removal, State, StoredColumn, TablePhase, TableState, Target, TargetLock, Write,
+    Changes, Ddl, KeyDifference, Lane, Leftover, Losses, Removal, State, StoredColumn, TablePhase, TableState, Target,
+    TargetLock, Write,
 };
 
 use super::deployed::Deployed;
@@ -485,7 +486,7 @@ async fn a_table_may_be_as_wide_as_sqlite_takes() {
     assert_eq!(f.put(&r, Write::Upsert, &[&row]).await, changes(0, 1, 0));
     f.target.begin_aside(&r).await.unwrap();
     f.put(&r, Write::Aside, &[&row]).await;
-    assert_eq!(f.target.swap_aside(&r, &state(&r)).await.unwrap().0, changes(0, 0, 0));
+    assert_eq!(f.target.swap_aside(&r, &state(&r), &Leftover::Goes).await.unwrap().0, changes(0, 0, 0));
     let r = wide(2001);
     let f = Fixture::new(On::File).await;
     let error = f.target.prepare(&r, &[Ddl::Create], &state(&r)).await.unwrap_err();
@@ -500,8 +501,7 @@ fn keyless() -> Arc<Replica> {
 async fn rebuild(f: &Fixture, replica: &Arc<Replica>, rows: &[&[Value]]) -> (Changes, Vec<String>) {
     f.target.begin_aside(replica).await.unwrap();
     f.put(replica, Write::Aside, rows).await;
-    assert_eq!(f.target.aside_rows(replica).await.unwrap(), rows.len() as u64);
-    f.target.swap_aside(replica, &state(replica)).await.unwrap()
+    f.target.swap_aside(replica, &state(replica), &Leftover::Goes).await.unwrap()
 }
 
 async fn a_table_without_a_key_is_swapped_and_its_differences_counted(on: On) {
@@ -561,7 +561,11 @@ async fn a_rebuilt_table_keeps_what_it_must(on: On) {
     f.target.begin_aside(&after).await.unwrap();
     f.put(&after, Write::Aside, &[&[i(1), i(1)], &[i(2), i(2)], &[i(5), i(5)]]).await;
     assert_eq!(f.target.load().await.unwrap().tables["public.users"].columns, state(&before).columns);
-    let (done, lost) = f.target.swap_aside(&after, &kept).await.unwrap();
+    let leftover = Leftover::Stays { marked: true, cleared: Vec::new() };
+    // One more is marked; two that are marked already are none of those that there are.
+    let losses = f.target.aside_losses(&after, &leftover).await.unwrap();
+    assert_eq!(losses, Losses { lost: 1, present: 2 });
+    let (done, lost) = f.target.swap_aside(&after, &kept, &leftover).await.unwrap();
     assert_eq!(done, changes(1, 1, 1));
     assert_eq!(lost.len(), 1, "{lost:?}");
     assert!(lost[0].starts_with("the index 'on_stray': no such column: stray"), "{lost:?}");
@@ -576,6 +580,15 @@ async fn a_rebuilt_table_keeps_what_it_must(on: On) {
         ]
     );
     assert_eq!(f.counts().await.0, 5);
+    // Values of another form are not taken over, not even where the form is all that changed.
+    f.target.begin_aside(&after).await.unwrap();
+    f.put(&after, Write::Aside, &[&[i(1), i(1)], &[i(2), i(2)], &[i(5), i(5)]]).await;
+    let masked = Leftover::Stays { marked: true, cleared: vec!["name".into()] };
+    assert_eq!(f.target.swap_aside(&after, &kept, &masked).await.unwrap().0, changes(0, 0, 0));
+    assert_eq!(
+        f.rows("SELECT id, name FROM users WHERE _deleted_at IS NOT NULL ORDER BY id"),
+        [vec![Sql::Integer(3), Sql::Null], vec![Sql::Integer(4), Sql::Null]]
+    );
     // The new table is written to like any other.
     assert_eq!(f.put(&after, Write::Upsert, &[&[i(3), i(3)], &[i(6), i(6)]]).await, changes(1, 1, 0));
 

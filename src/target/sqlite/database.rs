@@ -13,6 +13,7 @@ use super::state::{self, Rows};
 use super::write::{Statement, Tally};
 use crate::error::{Error, Kind, Result};
 use crate::replica::Replica;
+use crate::target::state::HAND_ON;
 use crate::target::{Ddl, Existing, TablePhase, TableState};
 
 /// The open database.
@@ -182,6 +183,11 @@ impl Database {
         let (record_count, null_tracked) = state::counts(&tx, &state.source)?;
         tx.commit()?;
         Ok(TableState { record_count, null_tracked, ..state.clone() })
+    }
+
+    pub(super) fn hand_on(&mut self, from: &str, to: &str) -> Result<()> {
+        let done = self.conn.execute(HAND_ON, [from, to]);
+        done.map(drop).map_err(|error| Failure::from(error).within(saving(to)))
     }
 
     pub(super) fn save_error(&mut self, source: &str, error: Option<&str>) -> Result<()> {

@@ -25,8 +25,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::{
-    Changes, Ddl, Differences, Existing, Finding, KeyDifference, Lane, Mending, Removal, State, TableState, Target,
-    TargetLock, Write,
+    Changes, Ddl, Differences, Existing, Finding, KeyDifference, Lane, Leftover, Losses, Mending, Removal, State,
+    TableState, Target, TargetLock, Write,
 };
 use crate::batch::{Batch, Key};
 use crate::error::{Error, Kind, Result};
@@ -272,14 +272,24 @@ impl Target for SqliteTarget {
         self.worker.call(move |writer| writer.commit(|database| database.begin_aside(&replica))).await
     }
 
-    async fn aside_rows(&self, replica: &Arc<Replica>) -> Result<u64> {
-        let replica = Arc::clone(replica);
-        self.worker.call(move |writer| writer.database()?.aside_rows(&replica)).await
+    async fn aside_losses(&self, replica: &Arc<Replica>, leftover: &Leftover) -> Result<Losses> {
+        let (replica, leftover) = (Arc::clone(replica), leftover.clone());
+        self.worker.call(move |writer| writer.database()?.aside_losses(&replica, &leftover)).await
     }
 
-    async fn swap_aside(&self, replica: &Arc<Replica>, state: &TableState) -> Result<(Changes, Vec<String>)> {
-        let (replica, state) = (Arc::clone(replica), state.clone());
-        self.worker.call(move |writer| writer.commit(|database| database.swap_aside(&replica, &state))).await
+    async fn swap_aside(
+        &self,
+        replica: &Arc<Replica>,
+        state: &TableState,
+        leftover: &Leftover,
+    ) -> Result<(Changes, Vec<String>)> {
+        let (replica, state, leftover) = (Arc::clone(replica), state.clone(), leftover.clone());
+        self.worker.call(move |writer| writer.commit(|database| database.swap_aside(&replica, &state, &leftover))).await
+    }
+
+    async fn hand_on(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.worker.call(move |writer| writer.commit(|database| database.hand_on(&from, &to))).await
     }
 
     async fn save_error(&self, source_table: &str, error: Option<&str>) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::replica::Replica;
 use crate::target::sql::{self, quote};
 use crate::target::swap::{self, USER_OBJECTS};
-use crate::target::{Changes, TableState};
+use crate::target::{Changes, Leftover, Losses, TableState};
 
 /// The note of a swap that was begun.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,8 +35,24 @@ fn replacing(table: &str) -> String {
     format!("Failed to replace table '{table}'")
 }
 
+/// See `Target::aside_losses`.
+pub(super) async fn losses(remote: &Remote, replica: &Replica, leftover: &Leftover) -> Result<Losses> {
+    let context = replacing(&replica.target);
+    let old = shape_of(remote, &replica.target, &context).await?;
+    let new = shape_of(remote, &sql::aside(replica), &context).await?;
+    let swap = swap::Swap::new(replica, old, new, leftover, LARGEST_ANSWER);
+    let counts = format!("SELECT json_array(c0, c1) AS c0 FROM ({})", swap.losses());
+    let [lost, present] = numbers(&remote.ask(&counts, &[], &context).await?).ok_or_else(|| strange(&context))?;
+    Ok(Losses { lost, present })
+}
+
 /// See `Target::swap_aside`.
-pub(super) async fn swap(remote: &Remote, replica: &Replica, state: &TableState) -> Result<(Changes, Vec<String>)> {
+pub(super) async fn swap(
+    remote: &Remote,
+    replica: &Replica,
+    state: &TableState,
+    leftover: &Leftover,
+) -> Result<(Changes, Vec<String>)> {
     let context = replacing(&replica.target);
     let aside = sql::aside(replica);
     let old = shape_of(remote, &replica.target, &context).await?;
@@ -44,24 +60,26 @@ pub(super) async fn swap(remote: &Remote, replica: &Replica, state: &TableState)
     if new.is_empty() {
         return Err(Error::new(Kind::TargetWrite, &context).because("the table aside is gone").transient(true));
     }
-    let kept = swap::Swap::new(replica, old.clone(), new.clone(), LARGEST_ANSWER).keep_dropped_columns(state);
+    let swap = swap::Swap::new(replica, old.clone(), new.clone(), leftover, LARGEST_ANSWER);
+    let kept = swap.keep_dropped_columns(state);
     if !kept.is_empty() {
-        remote.change(&kept.join(";"), &[], &context).await?;
+        // Sent a second time it is refused; the next try has a new table aside.
+        remote.change(&kept.join(";"), &[], &context).await.map_err(|error| error.transient(true))?;
         new = shape_of(remote, &aside, &context).await?;
     }
-    let swap = swap::Swap::new(replica, old, new, LARGEST_ANSWER);
+    let swap = swap::Swap::new(replica, old, new, leftover, LARGEST_ANSWER);
     let counts = format!("SELECT json_array(c0, c1, c2) AS c0 FROM ({})", swap.differences());
     let counts = remote.ask(&counts, &[], &context).await?;
     let [inserted, updated, deleted] = numbers(&counts).ok_or_else(|| strange(&context))?;
     let changes = Changes { inserted, updated, deleted };
     let nulls = sql::null_tracked(replica);
     let document = state::document(state)?;
-    if swap.same_columns() && changes == Changes::default() {
+    if swap.is_needless(changes) {
         let put = state::put("?1", &replica.target, Count::Anew, nulls.as_deref());
         remote.change(&format!("{}; {put}", swap.give_up()), &[Some(&document)], &context).await?;
         return Ok((changes, Vec::new()));
     }
-    if let Some(statement) = swap.take_over_marked() {
+    if let Some(statement) = swap.take_over() {
         remote.change(&statement, &[], &context).await?;
     }
     let objects = objects(&remote.ask(USER_OBJECTS, &[Some(&replica.target)], &context).await?);
@@ -75,6 +93,16 @@ pub(super) async fn swap(remote: &Remote, replica: &Replica, state: &TableState)
     Ok((changes, finish(remote, &note).await?))
 }
 
+/// Ends a swap that an earlier try of this run began.
+pub(super) async fn settle(remote: &Remote) -> Result<()> {
+    let sql = format!("SELECT value AS c0 FROM tmp_data_sync_meta WHERE key = '{SWAP}'");
+    let rows = remote.ask(&sql, &[], "Failed to go on with a replaced table").await?;
+    match rows.first().and_then(|row| row.first()).and_then(|note| note.as_str()) {
+        Some(note) => resume(remote, note).await,
+        None => Ok(()),
+    }
+}
+
 /// Does what a note that an earlier run left says.
 pub(super) async fn resume(remote: &Remote, note: &str) -> Result<()> {
     let Ok(note) = serde_json::from_str::<Note>(note) else {
@@ -84,29 +112,44 @@ pub(super) async fn resume(remote: &Remote, note: &str) -> Result<()> {
     finish(remote, &note).await.map(drop)
 }
 
+/// Which of the two tables of a note are there: the table, and the table aside.
+async fn tables_of(remote: &Remote, note: &Note, context: &str) -> Result<(bool, bool)> {
+    let sql = "SELECT name FROM sqlite_schema WHERE name IN (?1, ?2)";
+    let there = remote.ask(sql, &[Some(&note.table), Some(&note.aside)], context).await?;
+    let is_there = |table: &str| there.iter().flatten().any(|name| name.as_str() == Some(table));
+    Ok((is_there(&note.table), is_there(&note.aside)))
+}
+
 async fn finish(remote: &Remote, note: &Note) -> Result<Vec<String>> {
     let context = replacing(&note.table);
-    let sql = "SELECT name FROM sqlite_schema WHERE name IN (?1, ?2)";
-    let there = remote.ask(sql, &[Some(&note.table), Some(&note.aside)], &context).await?;
-    if there.is_empty() {
-        // Somebody dropped both: the run finds the table gone, and loads it anew.
-        forget(remote, &context).await?;
-        return Ok(Vec::new());
-    }
-    let is_aside = there.iter().flatten().any(|name| name.as_str() == Some(&note.aside));
     let put = state::put("?1", &note.table, Count::Anew, note.nulls.as_deref());
-    let replace = if is_aside {
-        // Views and triggers that name the table go on naming it, instead of being checked while it is gone.
-        format!(
-            "DROP VIEW IF EXISTS {APPLY}; PRAGMA legacy_alter_table = ON; DROP TABLE IF EXISTS {table};
-             ALTER TABLE {aside} RENAME TO {table}; PRAGMA legacy_alter_table = OFF; {put}",
-            table = quote(&note.table),
-            aside = quote(&note.aside),
-        )
-    } else {
-        put
-    };
-    remote.change(&replace, &[Some(&note.state)], &context).await?;
+    let put = async |before: &str| remote.change(&format!("{before}{put}"), &[Some(&note.state)], &context).await;
+    match tables_of(remote, note, &context).await? {
+        (_, true) => {
+            // An answer that is lost is asked for again; then the table aside is gone, and the table must not follow it.
+            // Views and triggers that name the table go on naming it, instead of being checked while it is gone.
+            let replace = format!(
+                "SELECT 1 FROM {aside} LIMIT 0; DROP VIEW IF EXISTS {APPLY}; PRAGMA legacy_alter_table = ON;
+                 DROP TABLE IF EXISTS {table}; ALTER TABLE {aside} RENAME TO {table}; PRAGMA legacy_alter_table = OFF; ",
+                table = quote(&note.table),
+                aside = quote(&note.aside),
+            );
+            if let Err(error) = put(&replace).await {
+                match tables_of(remote, note, &context).await {
+                    Ok((true, false)) => put("").await?,
+                    _ => return Err(error),
+                };
+            }
+        }
+        (true, false) => {
+            put("").await?;
+        }
+        (false, false) => {
+            // Somebody dropped both: the run finds the table gone, and loads it anew.
+            forget(remote, &context).await?;
+            return Ok(Vec::new());
+        }
+    }
     let mut lost = Vec::new();
     for (kind, name, statement) in &note.objects {
         let known = remote.ask("SELECT 1 FROM sqlite_schema WHERE name = ?1", &[Some(name)], &context).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::remote::{DONE, LOST, Remote, Turn, strange};
 use crate::error::{Error, Kind, Result};
@@ -131,8 +131,8 @@ async fn renew(remote: Arc<Remote>) {
     let sql = format!("UPDATE tmp_data_sync_lease SET ends = {} WHERE owner = ?1", end());
     loop {
         sleep(RENEWAL).await;
-        // Without an answer the next one may get through; changes renew it too.
-        let _ = remote.try_ask(&sql, &[Some(&remote.owner)]).await;
+        // Without an answer the next one may get through, on another connection; changes renew it too.
+        let _ = timeout(RENEWAL, remote.try_ask(&sql, &[Some(&remote.owner)])).await;
     }
 }
 

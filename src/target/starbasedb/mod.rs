@@ -22,12 +22,12 @@ use serde_json::Value;
 use self::apply::Apply;
 use self::copy::Copy;
 use self::lease::APPLY;
-use self::remote::{Remote, numbers, strange};
+use self::remote::{Remote, strange};
 use self::state::Count;
 use super::sql::{self, DELETED_AT, Shape, quote};
 use super::{
-    Changes, Ddl, Differences, Existing, Finding, KeyDifference, Lane, Mending, Removal, State, TablePhase, TableState,
-    Target, TargetLock, Write,
+    Changes, Ddl, Differences, Existing, Finding, KeyDifference, Lane, Leftover, Losses, Mending, Removal, State,
+    TablePhase, TableState, Target, TargetLock, Write,
 };
 use crate::batch::{Batch, Key};
 use crate::config::Secret;
@@ -348,6 +348,8 @@ impl Target for StarbasedbTarget {
         let context = format!("Failed to create table '{}'", replica.target);
         let aside = sql::aside(replica);
         self.apply.forget().await;
+        // An earlier try of this run may have begun a swap. It is ended first, while its table aside is whole.
+        exchange::settle(&self.remote).await?;
         let sql = format!(
             "DROP VIEW IF EXISTS {APPLY}; DROP TABLE IF EXISTS {}; {}",
             quote(&aside),
@@ -356,16 +358,23 @@ impl Target for StarbasedbTarget {
         self.remote.change_shape(&sql, &context).await
     }
 
-    async fn aside_rows(&self, replica: &Arc<Replica>) -> Result<u64> {
-        let context = format!("Failed to replace table '{}'", replica.target);
-        let sql = format!("SELECT json_array(count(*)) AS c0 FROM {}", quote(&sql::aside(replica)));
-        let [rows] = numbers(&self.remote.ask(&sql, &[], &context).await?).ok_or_else(|| strange(&context))?;
-        Ok(rows)
+    async fn aside_losses(&self, replica: &Arc<Replica>, leftover: &Leftover) -> Result<Losses> {
+        exchange::losses(&self.remote, replica, leftover).await
     }
 
-    async fn swap_aside(&self, replica: &Arc<Replica>, state: &TableState) -> Result<(Changes, Vec<String>)> {
+    async fn swap_aside(
+        &self,
+        replica: &Arc<Replica>,
+        state: &TableState,
+        leftover: &Leftover,
+    ) -> Result<(Changes, Vec<String>)> {
         self.apply.forget().await;
-        exchange::swap(&self.remote, replica, state).await
+        exchange::swap(&self.remote, replica, state, leftover).await
+    }
+
+    async fn hand_on(&self, from: &str, to: &str) -> Result<()> {
+        let context = format!("Failed to save the sync state of table '{to}'");
+        self.remote.change(super::state::HAND_ON, &[Some(from), Some(to)], &context).await.map(drop)
     }
 
     async fn save_error(&self, source_table: &str, error: Option<&str>) -> Result<()> {
