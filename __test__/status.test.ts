@@ -141,7 +141,8 @@ onEveryServer((world) => {
     await world.query("ALTER TABLE items ADD extra int; INSERT INTO items VALUES (201, 'x', now(), 1)");
     const { tables } = await plugin.triggerSync(['things'], { dryRun });
     expect(tables.things).toMatchObject({
-      phase: 'incremental',
+      // The rows that are there lack its values, so all are read.
+      phase: 'snapshot',
       ddl: [expect.stringMatching(/ADD COLUMN "extra" INTEGER$/)],
     });
     expect(content()).toEqual(before);

@@ -140,7 +140,8 @@ impl Inner {
         } else if lacks_marks(&plan.replica, existing) {
             steps.push(Ddl::AddDeletedAt);
         }
-        if matches!(route, Route::Rebuild | Route::Load | Route::Reload) && plan.replica.may_lack_track() {
+        let is_tracked_so = before.is_some_and(|before| before.signature == plan.signature);
+        if (route == Route::Rebuild || !is_tracked_so) && plan.replica.may_lack_track() {
             steps.push(Ddl::IndexMissingTrack);
         }
         let (phase, range) = match (route, before) {

@@ -22,6 +22,9 @@ pub const TRANSACTION_COLUMN: &str = "xmin";
 /// The most columns that a table of any source has: SQLite's, where it is built for as many as it can be.
 const MOST_SOURCE_COLUMNS: usize = 32_767;
 
+/// What follows a masked column's declared type in the state, before the mask.
+const MASKED_BY: &str = ", masked by ";
+
 /// The column soft deletes add.
 pub const DELETED_AT: &str = "_deleted_at";
 
@@ -212,7 +215,8 @@ fn frozen_out(table: &Table, selected: &[usize], options: &Options, state: Optio
 /// What earlier runs were told of a table's columns.
 pub fn known_columns(state: Option<&TableState>) -> Vec<KnownColumn> {
     let columns = state.into_iter().flat_map(|state| &state.columns);
-    columns.map(|column| KnownColumn { name: column.source.clone(), declared: column.declared.clone() }).collect()
+    let told = |declared: &str| declared.split(MASKED_BY).next().unwrap_or(declared).to_owned();
+    columns.map(|column| KnownColumn { name: column.source.clone(), declared: told(&column.declared) }).collect()
 }
 
 impl Plan {
@@ -235,7 +239,7 @@ impl Plan {
         let mut spelling = mapping::spelling(&source.kind, column.sqlite, &source.declared);
         // Another mask or expression is another form: the rows of before are built anew.
         if let Some(mask) = self.mask_of(column) {
-            declared = format!("{declared}, masked by {}", mask.name());
+            declared = format!("{declared}{MASKED_BY}{}", mask.name());
             spelling = format!("masked by {}", mask.name());
         }
         if let Some(expression) = &source.expression {

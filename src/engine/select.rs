@@ -10,7 +10,7 @@ use crate::event::Level;
 use crate::mapping::SqliteType;
 use crate::schema::{KnownColumn, SourceType, Table, TableName};
 use crate::source::{Listed, Source};
-use crate::target::{State, TablePhase};
+use crate::target::{State, TablePhase, TableState};
 
 use super::naming::{self, Wish};
 use super::report::Reporter;
@@ -150,31 +150,13 @@ fn matches(wishes: &TableOptions, default: Option<&str>, listed: &Listed) -> boo
     schema && WildMatch::new(&wishes.name).matches(&listed.name.name)
 }
 
-/// Hands a table that was reset, and came from another source than that of `fingerprint`, on to the table that wants its place
-/// under another full name: a database that moved may have another schema's name, or none.
-fn hand_on(wishes: &mut [Wish], fingerprint: &str, state: &mut State) {
-    let here: HashSet<String> = wishes.iter().map(|wish| wish.full.clone()).collect();
-    for wish in wishes.iter_mut().filter(|wish| !state.tables.contains_key(&wish.full)).collect::<Vec<_>>() {
-        let place = naming::fold(wish.fixed.as_ref().unwrap_or(&wish.plain));
-        let left = state.tables.iter().find(|(full, table)| {
-            let is_foreign = table.phase == TablePhase::Reset && table.fingerprint != fingerprint;
-            is_foreign && naming::fold(&table.target) == place && !here.contains(full.as_str())
-        });
-        let Some(full) = left.map(|(full, _)| full.clone()) else { continue };
-        if let Some(table) = state.tables.remove(&full) {
-            wish.fixed = Some(table.target.clone());
-            state.tables.insert(wish.full.clone(), table);
-        }
-    }
-}
-
 fn name_all(
     found: Vec<(TableName, TableOptions)>,
     default: Option<&str>,
     fingerprint: &str,
     state: &mut State,
 ) -> Result<Vec<Selected>> {
-    let mut wishes: Vec<Wish> = found
+    let wishes: Vec<Wish> = found
         .iter()
         .map(|(name, wishes)| {
             let full = name.to_string();
@@ -186,7 +168,6 @@ fn name_all(
             Wish { full, plain, fixed: wishes.target.clone().or(known) }
         })
         .collect();
-    hand_on(&mut wishes, fingerprint, state);
     if let Some(reserved) =
         found.iter().find_map(|(_, wishes)| wishes.target.as_ref().filter(|name| naming::is_reserved(name)))
     {
@@ -194,9 +175,27 @@ fn name_all(
             .because("names that begin with sqlite_ or tmp_ are kept for SQLite and StarbaseDB"));
     }
     let here: HashSet<&str> = wishes.iter().map(|wish| wish.full.as_str()).collect();
-    let elsewhere = state.tables.iter().filter(|(full, _)| !here.contains(full.as_str()));
-    let taken: Vec<String> = elsewhere.map(|(_, table)| table.target.clone()).collect();
-    let names = naming::assign_tables(&wishes, taken);
+    let elsewhere: Vec<(String, &TableState)> = state
+        .tables
+        .iter()
+        .filter(|(full, _)| !here.contains(full.as_str()))
+        .map(|(full, table)| (full.clone(), table))
+        .collect();
+    // What was reset and came from another source is there for the table that takes its place under another full name: a
+    // database that moved may have another schema's name, or none.
+    let is_left = |table: &TableState| table.phase == TablePhase::Reset && table.fingerprint != fingerprint;
+    let (left, elsewhere): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|(_, table)| is_left(table));
+    let left: HashMap<String, String> =
+        left.into_iter().map(|(full, table)| (naming::fold(&table.target), full)).collect();
+    let mut names = naming::assign_tables(&wishes, elsewhere.into_iter().map(|(_, table)| table.target.clone()));
+    for (wish, name) in wishes.iter().zip(&mut names) {
+        if state.tables.contains_key(&wish.full) {
+            continue;
+        }
+        let Some(table) = left.get(&naming::fold(name)).and_then(|full| state.tables.remove(full)) else { continue };
+        name.clone_from(&table.target);
+        state.tables.insert(wish.full.clone(), table);
+    }
     let mut selected: Vec<Selected> = Vec::with_capacity(names.len());
     let mut places = HashMap::with_capacity(names.len());
     for ((name, wishes), target) in found.into_iter().zip(names) {

@@ -351,7 +351,8 @@ impl Run<'_> {
     async fn load(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
         let after = state(progress)?.key_position.clone();
         let resumes = after.is_some();
-        let rows = Rows { write: write_of(work), stage: false, advance: Advance::Key };
+        // Over rows that are there, also where later runs only add new ones: what is loaded is what the source has.
+        let rows = Rows { write: Write::Upsert, stage: false, advance: Advance::Key };
         self.pump(work, Range::ByKey { after }, rows, progress).await?;
         if resumes && !self.source.loads_by_key() {
             self.fetch_missing(work, progress).await?;
@@ -481,6 +482,7 @@ impl Run<'_> {
             check_delete_limit(work, lost, present, self.options.delete_limit)?;
         }
         let (changes, lost) = self.target.swap_aside(&work.replica, &after, &leftover).await?;
+        progress.state = Some(after.clone());
         for what in lost {
             self.reporter
                 .log(Level::Warn, format_args!("Rebuilding table {} could not keep {what}", work.replica.target));
@@ -501,7 +503,8 @@ impl Run<'_> {
         let Some(before) = before else { return Leftover::Goes };
         let is_another_form = |column: &ReplicaColumn| {
             let now = work.plan.stored(column);
-            !before.columns.iter().any(|old| old.source == now.source && old.spelling == now.spelling)
+            let form = (now.sqlite, &now.spelling);
+            !before.columns.iter().any(|old| old.source == now.source && (old.sqlite, &old.spelling) == form)
         };
         let Replica { key, columns, .. } = &*work.replica;
         if key.iter().any(|&part| is_another_form(&columns[part])) {

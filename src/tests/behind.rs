@@ -83,6 +83,16 @@ async fn transactions_that_the_source_never_heard_of() {
         world.restart(json!({ "delete_limit": 1 })).await;
         world.run().await;
         world.assert_equal(&shape).await;
+
+        // Even where rows are only ever added, the source's own take the place of those that were lost.
+        world.restart(json!({ "deletes": "none", "tables": [{ "name": "t", "mode": "append" }] })).await;
+        world.run().await;
+        world.damage(
+            "UPDATE t SET name = 'lost with the server' WHERE id = 45;
+             UPDATE tmp_data_sync_state SET snapshot = '4000000000:4000000000:'",
+        );
+        assert_eq!(world.run().await.rows_updated, 1);
+        world.assert_equal(&shape).await;
         world.end().await;
     }
 }

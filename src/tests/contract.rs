@@ -953,6 +953,18 @@ async fn masked_columns(bed: Box<dyn Bed>) {
     assert_eq!((found.rows, found.missing, found.extra, found.different), (51, 0, 0, 0));
     assert_eq!(world.run().await.rows_updated, 0);
 
+    // A new handle takes a masked column for what it is, also where the source only says of its rows what columns it has.
+    let mut first = masked(json!({ "name": "hash", "n": "redact" }));
+    first["schema_drift"] = json!("fail");
+    world.restart(first).await;
+    assert_eq!(world.run().await.rows_updated, 0);
+    world.bed.insert(&shape, &[usual(51, 7_310_051, secret, at(51))]).await;
+    assert_eq!(world.run().await.rows_inserted, 1);
+    assert_eq!(world.query("SELECT count(*) FROM users WHERE name IS NULL"), [["1"].map(some)]);
+    world.bed.delete(&shape, &row([("id", 51.into())])).await;
+    world.damage(&format!("DELETE FROM users WHERE {} = 51", world.bed.id()));
+    world.restart(json!({ "schema_drift": "evolve" })).await;
+
     // Another mask is another form of all rows.
     world.restart(masked(json!({ "name": "null" }))).await;
     world.run().await;

@@ -156,6 +156,55 @@ async fn a_type_that_rewrites_its_values() {
     }
 }
 
+/// Its rows are the same, and none of them can be told by their old key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_in_another_form() {
+    for bed in beds().await {
+        bed.execute(
+            "CREATE TABLE t (id uuid PRIMARY KEY, updated_at timestamptz);
+             INSERT INTO t SELECT gen_random_uuid(), now() FROM generate_series(1, 20)",
+        )
+        .await;
+        let mut world = World::new(bed, json!({}));
+        world.run().await;
+        for (deletes, sqlite) in [("none", "BLOB"), ("hard", "TEXT"), ("soft", "BLOB")] {
+            let table = json!({ "name": "t", "types": { "id": sqlite } });
+            world.restart(json!({ "deletes": deletes, "tables": [table] })).await;
+            world.run().await;
+            let sql = format!("SELECT count(*), sum(typeof(id) = '{}') FROM t", sqlite.to_lowercase());
+            assert_eq!(world.query(&sql), [["20", "20"].map(some)], "{deletes}");
+        }
+        world.end().await;
+    }
+}
+
+/// After a move each table takes the place of its own kind, whatever order they are listed in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_moved_to_another_schema() {
+    for bed in beds().await {
+        bed.execute(
+            "CREATE TABLE \"Users\" (id int PRIMARY KEY); CREATE TABLE users (id int PRIMARY KEY);
+             CREATE TABLE tmp_notes (id int PRIMARY KEY);
+             INSERT INTO \"Users\" VALUES (1); INSERT INTO users VALUES (2); INSERT INTO tmp_notes VALUES (3)",
+        )
+        .await;
+        let mut world = World::new(bed, json!({ "tables": ["Users", "users", "tmp_notes"] }));
+        world.run().await;
+        world.damage(
+            "DELETE FROM tmp_data_sync_meta WHERE key = 'fingerprint';
+             UPDATE tmp_data_sync_state SET source_table = replace(source_table, 'public', 'elsewhere'),
+             source_fingerprint = 'another', phase = 'reset'",
+        );
+        world.restart(json!({})).await;
+        world.run().await;
+        assert_eq!(cell(&world, "SELECT group_concat(id) FROM users"), some("2"));
+        assert_eq!(cell(&world, "SELECT group_concat(id) FROM source_tmp_notes"), some("3"));
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE '%tmp_notes%'";
+        assert_eq!(cell(&world, tables), some("1"));
+        world.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subtransaction_that_commits_late() {
     for bed in beds().await {
