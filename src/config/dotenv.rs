@@ -13,7 +13,7 @@ pub(super) fn parse(text: &str) -> BTreeMap<String, String> {
     while !rest.is_empty() {
         let line_end = rest.find('\n').unwrap_or(rest.len());
         let mut next = line_end;
-        if let Some(start) = rest[..line_end].find('=')
+        if let Some(start) = separator(&rest[..line_end])
             && let Some(name) = name(&rest[..start])
         {
             let value_start = start + 1;
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> BTreeMap<String, String> {
                     next = value_start + length;
                     value
                 }
-                None => bare(&rest[value_start..line_end]).to_owned(),
+                None => bare(&rest[value_start..line_end]),
             };
             values.insert(name.to_owned(), value);
         }
@@ -31,9 +31,16 @@ pub(super) fn parse(text: &str) -> BTreeMap<String, String> {
     values
 }
 
+/// What ends the name: a `=`, or a `:` before a blank.
+fn separator(line: &str) -> Option<usize> {
+    let at = line.find(['=', ':'])?;
+    (line[at..].starts_with('=') || line[at + 1..].starts_with(char::is_whitespace)).then_some(at)
+}
+
 fn name(text: &str) -> Option<&str> {
     let text = text.trim();
-    let name = text.strip_prefix("export ").unwrap_or(text).trim_start();
+    let exported = text.strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
+    let name = exported.map_or(text, str::trim_start);
     let possible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     (!name.is_empty() && name.chars().all(possible)).then_some(name)
 }
@@ -53,11 +60,43 @@ fn quoted(text: &str) -> Option<(String, usize)> {
     if !after.is_empty() && !after.starts_with('#') {
         return None;
     }
-    let value = &text[start..end];
-    let value = if quote == '"' { value.replace("\\n", "\n").replace("\\r", "\r") } else { value.to_owned() };
-    Some((value, end + 1))
+    Some((unescaped(&text[start..end], quote), end + 1))
 }
 
-fn bare(text: &str) -> &str {
-    text.split('#').next().unwrap_or_default().trim()
+/// A value to the end of its line. It may be in quotes for all that, such as one that ends in a backslash or holds a quote.
+fn bare(text: &str) -> String {
+    let text = text.split('#').next().unwrap_or_default().trim();
+    let Some(first) = text.chars().next() else { return String::new() };
+    let quoted = matches!(first, '\'' | '"' | '`') && text.len() > 1 && text.ends_with(first);
+    unescaped(if quoted { &text[1..text.len() - 1] } else { text }, first)
+}
+
+/// What stands between quotes like `quote`: between double ones, line ends may be written.
+fn unescaped(text: &str, quote: char) -> String {
+    if quote == '"' { text.replace("\\n", "\n").replace("\\r", "\r") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    /// What dotenv 16.6 makes of each line.
+    #[test]
+    fn lines_are_read_as_dotenv_reads_them() {
+        for (line, value) in [
+            ("P='it's'", "it's"),
+            ("P=\"a\"b\"", "a\"b"),
+            ("P='abc\\'\nQ='x'", "abc\\"),
+            ("P=\"abc\\\"", "abc\\"),
+            ("P=\"a\\nb\"c\"", "a\nb\"c"),
+            ("P='", "'"),
+            ("P: foo", "foo"),
+            ("export\tP=1", "1"),
+            ("P=a:b=c", "a:b=c"),
+            ("P=", ""),
+        ] {
+            assert_eq!(parse(line).get("P").map(String::as_str), Some(value), "{line}");
+        }
+        assert!(parse("P:foo\nexportP=1").get("P").is_none());
+    }
 }

@@ -32,7 +32,7 @@ use crate::target::sqlite::SqliteTarget;
 use crate::target::starbasedb::StarbasedbTarget;
 use crate::target::{Target, TargetLock};
 
-use queue::Queue;
+use queue::{Queue, Ticket};
 use report::Reporter;
 use run::{Control, Run};
 
@@ -108,16 +108,36 @@ impl DataSync {
                 _ = ticks.tick() => {}
             }
             // Failures are told by `syncError`; the schedule goes on.
-            let _ = self.sync(None, CancellationToken::new()).await;
+            if let Some(ticket) = self.join_scheduled(&stopped) {
+                let _ = self.inner.queue.outcome(ticket, &CancellationToken::new()).await;
+            }
         }
+    }
+
+    /// Joins the queue unless the schedule has ended: nothing begins once `stop` has seen what there is to end.
+    fn join_scheduled(&self, stopped: &CancellationToken) -> Option<Ticket> {
+        let _schedule = self.inner.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        (!stopped.is_cancelled()).then(|| self.join(None))
+    }
+
+    /// Joins the run that waits, or makes one.
+    fn join(&self, tables: Option<Vec<String>>) -> Ticket {
+        let (ticket, is_first) = self.inner.queue.join(tables);
+        if is_first {
+            let sync = self.clone();
+            tokio::spawn(async move { sync.work_off().await });
+        }
+        ticket
     }
 
     /// Ends the schedule and the run under way, after the batch in hand, and closes connections. The handle can be used
     /// again afterwards.
     pub async fn stop(&self) {
-        let schedule = self.inner.schedule.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(schedule) = schedule {
-            schedule.cancel();
+        {
+            let mut schedule = self.inner.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(schedule) = schedule.take() {
+                schedule.cancel();
+            }
         }
         self.inner.queue.end_all().await;
         let connected = self.inner.source.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -142,11 +162,7 @@ impl DataSync {
     /// last interested caller the run, after the batch in hand. To be called within a tokio runtime.
     pub async fn sync(&self, tables: Option<Vec<String>>, cancel: CancellationToken) -> Result<RunStats, Failure> {
         self.inner.check_enabled().map_err(|error| run::failure(&[error], None))?;
-        let (ticket, is_first) = self.inner.queue.join(tables);
-        if is_first {
-            let sync = self.clone();
-            tokio::spawn(async move { sync.work_off().await });
-        }
+        let ticket = self.join(tables);
         self.inner.queue.outcome(ticket, &cancel).await
     }
 

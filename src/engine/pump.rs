@@ -87,10 +87,14 @@ impl Run<'_> {
                     mask::apply(batch, &masks);
                 }
                 let (changes, batches) = target.write(&work.replica, rows.write, rows.stage, batches, &next).await?;
+                // Only where the next try goes on behind these rows; else a read that always breaks at the same place would
+                // be tried for ever.
+                if (&next.position, &next.key_position) != (&state.position, &state.key_position) {
+                    progress.advances += 1;
+                }
                 *state = next;
                 incoming.recycle(batches);
                 progress.stats.rows_read += read;
-                progress.commits += 1;
                 // Rows aside count when they are swapped in.
                 if rows.write != Write::Aside {
                     progress.count(changes);

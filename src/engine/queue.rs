@@ -103,18 +103,21 @@ impl Queue {
             outcome = &mut ticket.outcome => return outcome.unwrap_or_else(|_| closed()),
             () = cancel.cancelled() => {}
         }
-        let aborted = || Err(run::failure(&[Error::new(Kind::Aborted, "The sync was aborted")], None));
-        if ticket.interested.fetch_sub(1, Ordering::Relaxed) > 1 {
-            // Others still want the run.
-            return aborted();
-        }
-        ticket.control.end(Kind::Aborted);
-        let not_begun =
-            self.state().pending.take_if(|pending| Arc::ptr_eq(&pending.control, &ticket.control)).is_some();
-        if not_begun {
-            return aborted();
+        if self.abandon(&ticket) {
+            return Err(run::failure(&[Error::new(Kind::Aborted, "The sync was aborted")], None));
         }
         ticket.outcome.await.unwrap_or_else(|_| closed())
+    }
+
+    /// Ends the interest in a run, and the run when nobody else wants it. Whether there is nothing to wait for. In one step, so
+    /// that nobody joins a run that is given up.
+    fn abandon(&self, ticket: &Ticket) -> bool {
+        let mut state = self.state();
+        if ticket.interested.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return true;
+        }
+        ticket.control.end(Kind::Aborted);
+        state.pending.take_if(|pending| Arc::ptr_eq(&pending.control, &ticket.control)).is_some()
     }
 
     /// The run that waits; `None` ends the working off.

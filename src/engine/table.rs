@@ -30,8 +30,8 @@ pub struct Progress {
     pub state: Option<TableState>,
     /// What was done so far.
     pub stats: TableStats,
-    /// Batches committed so far.
-    pub commits: u64,
+    /// Batches committed so far that the next try goes on behind.
+    pub advances: u64,
     /// When the table's turn came.
     pub started: Instant,
     /// The consistent read (`Run::epoch`) in which the present load began, when it began in this run.
@@ -67,7 +67,7 @@ impl Progress {
                 duration_ms: 0,
             },
             state,
-            commits: 0,
+            advances: 0,
             started: Instant::now(),
             loading_since: None,
             estimated_rows: None,
@@ -100,12 +100,12 @@ impl Run<'_> {
         let mut attempts = Attempts::new(self.options.retry);
         let mut reshapes = 0;
         let outcome = loop {
-            let commits = progress.commits;
+            let advances = progress.advances;
             let error = match self.attempt(table, &mut progress).await {
                 Ok(()) => break Ok(()),
                 Err(error) => error,
             };
-            if progress.commits > commits {
+            if progress.advances > advances {
                 attempts.progressed();
             }
             // The source has learnt of rows that its table had no place for: nothing failed, and nothing is to be waited

@@ -57,6 +57,7 @@ macro_rules! suite {
                 another_source_is_refused,
                 a_second_handle_sees_the_same_status,
                 a_table_dropped_from_the_target_is_loaded_anew,
+                a_target_that_was_emptied_is_loaded_anew,
                 a_list_of_track_columns,
                 an_integer_track_column,
                 a_dry_run_writes_nothing,
@@ -627,6 +628,22 @@ async fn a_table_dropped_from_the_target_is_loaded_anew(bed: Box<dyn Bed>) {
     world.run().await;
     rusqlite::Connection::open(world.path()).unwrap().execute_batch("DROP TABLE users").unwrap();
     assert_eq!(world.run().await.rows_inserted, 50);
+    world.assert_equal(&shape).await;
+    world.end().await;
+}
+
+async fn a_target_that_was_emptied_is_loaded_anew(bed: Box<dyn Bed>) {
+    let shape = Shape::usual("users");
+    bed.create(&shape).await;
+    bed.insert(&shape, &[usual(1, 1, "x", at(1)), usual(2, 2, "y", at(2))]).await;
+    let world = World::new(bed, json!({}));
+    world.run().await;
+    let tables = world
+        .query("SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 4) NOT IN ('_cf_', 'sqli')");
+    let drops: Vec<_> = tables.iter().map(|name| format!("DROP TABLE \"{}\"", name[0].as_deref().unwrap())).collect();
+    // By the same handle, which has it open.
+    world.damage(&drops.join(";"));
+    assert_eq!(world.run().await.rows_inserted, 2);
     world.assert_equal(&shape).await;
     world.end().await;
 }

@@ -1,6 +1,8 @@
 //! Connections that break in every way a network knows, for every source: whatever happens, a clear error or a retry, and
 //! nothing lost.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,13 @@ async fn connections_that_break(bed: Box<dyn Bed>) {
         world.run().await;
         world.assert_equal(&shape).await;
     }
+    // A read that begins anew with each try, and always breaks at the same place: the tries come to an end.
+    let whole = json!({ "name": "t", "mode": "full" });
+    world.restart(json!({ "tables": [whole], "retry": { "attempts": 3, "base_ms": 1 } })).await;
+    proxy.cut(Break::Close, cut_after, usize::MAX >> 1);
+    let failure = tokio::time::timeout(Duration::from_secs(120), world.fail()).await.expect("there is an end to it");
+    assert!(failure.first.retryable, "{failure:?}");
+    world.restart(json!({ "tables": ["t"] })).await;
     for how in WAYS {
         proxy.cut(how, 20, usize::MAX >> 1);
         world.restart(json!({ "retry": { "attempts": 2, "base_ms": 1 } })).await;

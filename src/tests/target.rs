@@ -51,6 +51,7 @@ targets!(
     steps_change_the_table_and_are_shown_before,
     a_table_without_a_key_is_swapped_and_its_differences_counted,
     a_rebuilt_table_keeps_what_it_must,
+    triggers_say_what_a_conflict_does,
 );
 
 /// The kinds of target.
@@ -531,6 +532,19 @@ async fn a_table_without_a_key_is_swapped_and_its_differences_counted(on: On) {
     assert!(f.rows("SELECT * FROM seen").is_empty(), "the swap fired the user's trigger");
     assert!(f.rows("SELECT name FROM sqlite_schema WHERE name LIKE '%tmp_data_sync_new%'").is_empty());
     assert_eq!(f.counts().await.0, 3);
+}
+
+async fn triggers_say_what_a_conflict_does(on: On) {
+    let r = Arc::new(replica("users", &[("id", Integer), ("name", Text)], &[0], &[]));
+    let f = Fixture::created(on, &r).await;
+    f.sql()
+        .execute_batch(
+            "CREATE TABLE names (name TEXT UNIQUE);
+             CREATE TRIGGER named AFTER INSERT ON users BEGIN INSERT OR IGNORE INTO names VALUES (new.name); END",
+        )
+        .unwrap();
+    assert_eq!(f.put(&r, Write::Upsert, &[&[i(1), t("a")], &[i(2), t("a")], &[i(3), t("b")]]).await, changes(3, 0, 0));
+    assert_eq!(f.rows("SELECT count(*) FROM names"), [[Sql::Integer(2)]]);
 }
 
 async fn a_rebuilt_table_keeps_what_it_must(on: On) {

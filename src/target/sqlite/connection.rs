@@ -17,11 +17,25 @@ pub(super) fn cannot_open(path: &Path) -> Error {
     Error::new(Kind::TargetWrite, format!("Failed to open target database '{}'", path.display()))
 }
 
+/// How many links that lead on to a missing file are followed, as on Linux.
+const MOST_LINKS: usize = 40;
+
 /// The one absolute path of the database, whatever path leads to it and whether or not it is there.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
-    if let Ok(path) = path.canonicalize() {
-        return Ok(path);
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(path) = path.canonicalize() {
+            return Ok(path);
+        }
+        // A link may be there before its file is, which has to be known by the same path from the first.
+        let Ok(linked) = path.read_link() else { return missing(&path) };
+        path = path.parent().map(|parent| parent.join(&linked)).unwrap_or(linked);
     }
+    Err(cannot_open(&path).because("its links lead in a circle"))
+}
+
+/// The one absolute path of a file that isn't there.
+fn missing(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| cannot_open(path).because("it names no file"))?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

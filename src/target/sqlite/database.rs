@@ -104,6 +104,12 @@ impl Database {
         Ok(())
     }
 
+    /// Whether the state's tables are gone that this connection made or met: somebody emptied the file, or put an older copy's
+    /// pages into it.
+    pub(super) fn lost_its_state(&self) -> bool {
+        self.ready && !state::exists(&self.conn).unwrap_or(true)
+    }
+
     /// Whether an earlier run left a state; makes none.
     fn has_state(&self) -> Result<bool, Failure> {
         let there = state::exists(&self.conn)?;

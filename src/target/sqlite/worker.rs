@@ -67,9 +67,11 @@ impl Writer {
         queue.recv().ok()
     }
 
-    /// Lets go of a file that isn't the one at the path any more.
+    /// Lets go of a file that isn't the one at the path any more, or isn't what it was.
     pub(super) fn drop_replaced(&mut self) {
-        if self.database.as_ref().is_some_and(|database| !database.in_place() || database.lost_its_log()) {
+        let is_another =
+            |database: &Database| !database.in_place() || database.lost_its_log() || database.lost_its_state();
+        if self.database.as_ref().is_some_and(is_another) {
             self.database = None;
         }
     }

@@ -127,9 +127,13 @@ impl Database {
 fn sql(conn: &Connection, replica: &Replica, write: Write) -> rusqlite::Result<String> {
     let table = if write == Write::Aside { ddl::aside(replica) } else { replica.target.clone() };
     let marks = ddl::has_marks(replica, &ddl::shape(conn, &table)?);
-    // A row that fails ends the transaction: SQLite need not remember what the statement did before it.
+    // A row that fails ends the transaction: SQLite need not remember what the statement did before it. But said so, it
+    // would count in place of what triggers say.
+    let triggers = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
+    let has_triggers = conn.query_row(triggers, [&table], |row| Ok(row.get::<_, i64>(0)? > 0))?;
     let insert = format!(
-        "INSERT OR FAIL INTO main.{} AS stored ({}) SELECT {} FROM {} WHERE true",
+        "INSERT{} INTO main.{} AS stored ({}) SELECT {} FROM {} WHERE true",
+        if has_triggers { "" } else { " OR FAIL" },
         ddl::quote(&table),
         ddl::names("", ddl::columns(replica)),
         feed::columns(0..replica.columns.len()),
