@@ -50,7 +50,7 @@ async fn connections_that_break(bed: Box<dyn Bed>) {
     let whole = json!({ "name": "t", "mode": "full" });
     world.restart(json!({ "tables": [whole], "retry": { "attempts": 3, "base_ms": 1 } })).await;
     proxy.cut(Break::Close, cut_after, usize::MAX >> 1);
-    let failure = tokio::time::timeout(Duration::from_secs(120), world.fail()).await.expect("there is an end to it");
+    let failure = tokio::time::timeout(Duration::from_mins(2), world.fail()).await.expect("there is an end to it");
     assert!(failure.first.retryable, "{failure:?}");
     world.restart(json!({ "tables": ["t"] })).await;
     for how in WAYS {

@@ -346,4 +346,19 @@ async fn files_are_for_their_owner() {
             world.end().await;
         }
     }
+    // A link that is there before its file: both have one lock, and one mode.
+    for bed in super::sqlite_bed::file_beds().await {
+        let shape = Shape::usual("users");
+        bed.create(&shape).await;
+        bed.insert(&shape, &[usual(1, 1, "x", at(1))]).await;
+        let world = World::new(bed, json!({}));
+        std::os::unix::fs::symlink("real.sqlite", world.path()).unwrap();
+        world.run().await;
+        let mut found = modes(&world);
+        found.remove("replica.sqlite").expect("the link, whose own mode says nothing");
+        assert!(found.values().all(|mode| *mode == 0o600), "{found:?}");
+        let names: Vec<_> = found.keys().map(String::as_str).collect();
+        assert_eq!(names, ["real.sqlite", "real.sqlite-data-sync.lock", "real.sqlite-shm", "real.sqlite-wal"]);
+        world.end().await;
+    }
 }
