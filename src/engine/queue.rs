@@ -189,3 +189,32 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Whoever joins while the only other one gives up gets a run that nobody has ended.
+    #[test]
+    fn giving_up_takes_no_other_run_along() {
+        let given_up = CancellationToken::new();
+        given_up.cancel();
+        for _ in 0..5_000 {
+            let queue = Queue::default();
+            let (first, _) = queue.join(None);
+            let barrier = std::sync::Barrier::new(2);
+            let _second = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    assert!(queue.abandon(&first));
+                });
+                barrier.wait();
+                queue.join(None).0
+            });
+            let turn = queue.next().now_or_never().flatten().expect("the second one's run is to come");
+            assert!(!turn.control.is_ended());
+        }
+    }
+}
