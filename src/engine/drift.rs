@@ -21,7 +21,7 @@ pub struct Drift {
 }
 
 /// Compares `plan` with what the state remembers and applies the user's `policy`; with `freeze`, new columns are taken
-/// out of the plan. A table whose state was reset takes what there is.
+/// out of the plan.
 ///
 /// # Errors
 /// `SCHEMA` when the policy forbids what changed.
@@ -31,7 +31,7 @@ pub fn compare(plan: &mut Plan, state: &TableState, policy: SchemaDrift) -> Resu
         return Ok(Drift::default());
     }
     let retyped = |change: &SchemaChange| matches!(change.kind, ChangeKind::ColumnRetyped | ChangeKind::KeyChanged);
-    let policy = if state.phase == TablePhase::Reset { SchemaDrift::Evolve } else { policy };
+    let policy = policy_of(state, policy);
     let forbidden = match policy {
         SchemaDrift::Fail => true,
         SchemaDrift::Freeze => changes.iter().any(retyped),
@@ -68,6 +68,11 @@ pub fn compare(plan: &mut Plan, state: &TableState, policy: SchemaDrift) -> Resu
     Ok(Drift { changes, steps, refill, rebuild })
 }
 
+/// The user's `policy`, as far as it binds the table of `state`: one that was reset takes what there is.
+pub fn policy_of(state: &TableState, policy: SchemaDrift) -> SchemaDrift {
+    if state.phase == TablePhase::Reset { SchemaDrift::Evolve } else { policy }
+}
+
 fn changes(plan: &Plan, state: &TableState) -> Vec<SchemaChange> {
     let mut changes = Vec::new();
     for column in &plan.replica.columns {
@@ -76,7 +81,7 @@ fn changes(plan: &Plan, state: &TableState) -> Vec<SchemaChange> {
             changes.push(change(ChangeKind::ColumnAdded, &now.source, None, Some(now.declared)));
             continue;
         };
-        if (before.sqlite, &before.spelling) != (now.sqlite, &now.spelling) {
+        if !before.has_form_of(&now) {
             let from = Some(before.declared.clone());
             changes.push(change(ChangeKind::ColumnRetyped, &now.source, from, Some(now.declared)));
         } else if !before.present {

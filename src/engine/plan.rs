@@ -12,8 +12,9 @@ use crate::mapping::mask::Mask;
 use crate::mapping::{self, SqliteType};
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::{KnownColumn, Relation, SourceType, Table};
-use crate::target::{StoredColumn, TablePhase, TableState};
+use crate::target::{StoredColumn, TableState};
 
+use super::drift;
 use super::naming::{self, Wish};
 
 /// PostgreSQL's hidden column that a user names to track by transaction.
@@ -203,10 +204,8 @@ fn signature(table: &Table, track: &Track, wishes: &TableOptions, options: &Opti
 
 /// Those of the chosen columns that a frozen schema leaves out, because they came later.
 fn frozen_out(table: &Table, selected: &[usize], options: &Options, state: Option<&TableState>) -> Vec<usize> {
-    let Some(state) = state.filter(|state| state.phase != TablePhase::Reset) else { return Vec::new() };
-    if options.schema_drift != SchemaDrift::Freeze {
-        return Vec::new();
-    }
+    let is_frozen = |state: &&TableState| drift::policy_of(state, options.schema_drift) == SchemaDrift::Freeze;
+    let Some(state) = state.filter(is_frozen) else { return Vec::new() };
     let is_known =
         |column: usize| state.columns.iter().any(|known| known.present && known.source == table.columns[column].name);
     selected.iter().copied().filter(|&column| !is_known(column)).collect()

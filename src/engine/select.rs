@@ -175,19 +175,18 @@ fn name_all(
             .because("names that begin with sqlite_ or tmp_ are kept for SQLite and StarbaseDB"));
     }
     let here: HashSet<&str> = wishes.iter().map(|wish| wish.full.as_str()).collect();
-    let elsewhere: Vec<(String, &TableState)> = state
-        .tables
-        .iter()
-        .filter(|(full, _)| !here.contains(full.as_str()))
-        .map(|(full, table)| (full.clone(), table))
-        .collect();
     // What was reset and came from another source is there for the table that takes its place under another full name: a
     // database that moved may have another schema's name, or none.
     let is_left = |table: &TableState| table.phase == TablePhase::Reset && table.fingerprint != fingerprint;
-    let (left, elsewhere): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|(_, table)| is_left(table));
-    let left: HashMap<String, String> =
-        left.into_iter().map(|(full, table)| (naming::fold(&table.target), full)).collect();
-    let mut names = naming::assign_tables(&wishes, elsewhere.into_iter().map(|(_, table)| table.target.clone()));
+    let (mut left, mut taken) = (HashMap::new(), Vec::new());
+    for (full, table) in state.tables.iter().filter(|(full, _)| !here.contains(full.as_str())) {
+        if is_left(table) {
+            left.insert(naming::fold(&table.target), full.clone());
+        } else {
+            taken.push(table.target.clone());
+        }
+    }
+    let mut names = naming::assign_tables(&wishes, taken);
     for (wish, name) in wishes.iter().zip(&mut names) {
         if state.tables.contains_key(&wish.full) {
             continue;

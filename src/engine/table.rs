@@ -503,8 +503,7 @@ impl Run<'_> {
         let Some(before) = before else { return Leftover::Goes };
         let is_another_form = |column: &ReplicaColumn| {
             let now = work.plan.stored(column);
-            let form = (now.sqlite, &now.spelling);
-            !before.columns.iter().any(|old| old.source == now.source && (old.sqlite, &old.spelling) == form)
+            !before.columns.iter().any(|old| old.source == now.source && old.has_form_of(&now))
         };
         let Replica { key, columns, .. } = &*work.replica;
         if key.iter().any(|&part| is_another_form(&columns[part])) {

@@ -59,6 +59,13 @@ pub struct StoredColumn {
     pub present: bool,
 }
 
+impl StoredColumn {
+    /// Whether equal values are equal cells in both.
+    pub fn has_form_of(&self, other: &Self) -> bool {
+        (self.sqlite, &self.spelling) == (other.sqlite, &other.spelling)
+    }
+}
+
 /// What is remembered of one table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableState {

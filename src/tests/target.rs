@@ -502,6 +502,15 @@ fn keyless() -> Arc<Replica> {
 async fn rebuild(f: &Fixture, replica: &Arc<Replica>, rows: &[&[Value]]) -> (Changes, Vec<String>) {
     f.target.begin_aside(replica).await.unwrap();
     f.put(replica, Write::Aside, rows).await;
+    let count = |table: &str| f.rows(&format!("SELECT 1 FROM {table}")).len() as u64;
+    let new = rows.len() as u64;
+    assert_eq!(count(&format!("tmp_data_sync_new_{}", replica.target)), new);
+    if f.rows("SELECT 1 FROM sqlite_schema WHERE name = 'log'").len() == 1 {
+        // Without a key, all that can be told is how many fewer there are.
+        let present = count("log");
+        let losses = f.target.aside_losses(replica, &Leftover::Goes).await.unwrap();
+        assert_eq!(losses, Losses { lost: present.saturating_sub(new), present });
+    }
     f.target.swap_aside(replica, &state(replica), &Leftover::Goes).await.unwrap()
 }
 
