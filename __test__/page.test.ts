@@ -133,8 +133,11 @@ if (!path) {
       await second.open();
       await page.getByText('Synced:').waitFor();
       // The last word of a comparison that another page asked for: nothing tells its end.
-      plugin.emit('progress', { table: 'items', phase: 'verify', rows: 1, estimatedRows: 2, rowsPerSecond: 1 });
-      await page.getByRole('row', { name: 'items' }).getByText('Comparing').waitFor();
+      // A look at the status that is on its way takes it for over, so it is said again until it is seen.
+      await until(async () => {
+        plugin.emit('progress', { table: 'items', phase: 'verify', rows: 1, estimatedRows: 2, rowsPerSecond: 1 });
+        return page.getByRole('row', { name: 'items' }).getByText('Comparing').isVisible();
+      });
       await page.getByText('Idle').waitFor();
       await world.query('ALTER TABLE items DROP COLUMN name; ALTER TABLE items RENAME TO gone');
       await page.getByRole('button', { name: 'Sync now' }).click();

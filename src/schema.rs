@@ -71,6 +71,13 @@ pub enum SourceType {
     },
 }
 
+impl SourceType {
+    /// Whether a value may take as many bytes as its writer liked.
+    pub const fn is_long(&self) -> bool {
+        matches!(self, Self::Text | Self::Bytes | Self::Json | Self::Array(_) | Self::Opaque { .. })
+    }
+}
+
 /// One column of a table at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {

@@ -13,8 +13,8 @@ use super::drift::{self, Drift};
 use super::plan::Plan;
 use super::select::{self, Selected, Selection};
 use super::status::{DryRun, TablePlan};
-use super::table::{Route, check_is_free, lacks_marks, lagging, route, standing};
-use super::{Inner, clock, plan, run};
+use super::table::{MOST_RESHAPES, Route, check_is_free, lacks_marks, lagging, route, standing};
+use super::{Inner, clock, plan, room, run};
 
 impl Inner {
     /// Plans these tables, or all, on a connection of its own, so that a run under way is not disturbed. As in a run, a
@@ -70,7 +70,15 @@ impl Inner {
         let there = target.look_up(names, &state).await?;
         for table in &tables {
             let existing = there.get(&table.target);
-            let error = match self.plan_table(source, target.as_ref(), table, &state, existing).await {
+            let mut reshapes = 0;
+            let planned = loop {
+                match self.plan_table(source, target.as_ref(), table, &state, existing).await {
+                    // The source has learnt of columns, as in a run.
+                    Err(error) if error.is_reshaped() && reshapes < MOST_RESHAPES => reshapes += 1,
+                    planned => break planned,
+                }
+            };
+            let error = match planned {
                 Ok(plan) => {
                     found.tables.insert(table.target.clone(), plan);
                     continue;
@@ -134,6 +142,13 @@ impl Inner {
             Standing::Lagging => return Err(lagging(&table.target)),
             Standing::Lost => Route::Load,
         };
+        if room::is_due(route)
+            && let Some(error) = room::check(source, target, &plan).await?
+        {
+            plan.hints.push((Level::Warn, room::not_searched(&table.target, &error)));
+            source.end().await;
+            source.begin().await?;
+        }
         let mut steps = drift.steps;
         if before.is_none() || route == Route::Rebuild {
             steps = vec![Ddl::Create];

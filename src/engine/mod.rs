@@ -12,6 +12,7 @@ mod queue;
 mod reconcile;
 mod report;
 mod retry;
+mod room;
 mod run;
 mod select;
 mod status;

@@ -157,14 +157,14 @@ const fn hidden(range: &Range) -> usize {
 }
 
 /// Reads a whole scan.
-async fn read_all(source: &mut dyn Source, plan: &ScanPlan<'_>, mut sink: BatchSink) -> Result<()> {
+pub async fn read_all(source: &mut dyn Source, plan: &ScanPlan<'_>, mut sink: BatchSink) -> Result<()> {
     source.scan(plan, &mut sink).await?;
     sink.flush().await
 }
 
 /// Drives reading and writing side by side. What was read before the source failed is still written; when writing fails,
 /// reading is given up.
-async fn both(read: impl Future<Output = Result<()>>, write: impl Future<Output = Result<()>>) -> Result<()> {
+pub async fn both(read: impl Future<Output = Result<()>>, write: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::pin!(read, write);
     tokio::select! {
         biased;

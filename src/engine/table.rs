@@ -22,7 +22,7 @@ use super::select::{self, Selected};
 use super::{clock, drift::tell};
 
 /// Times that a table may turn out to have another shape within one run: SQLite has room for 2,000 columns.
-const MOST_RESHAPES: u32 = 4_000;
+pub const MOST_RESHAPES: u32 = 4_000;
 
 /// What outlives a table's tries.
 pub struct Progress {
@@ -39,6 +39,8 @@ pub struct Progress {
     /// Roughly how many rows there will be.
     pub estimated_rows: Option<u64>,
     announced: bool,
+    /// Whether its values were looked at for those that the target has no room for.
+    pub(super) measured: bool,
     /// Whether the present read of a track range came by the position's own row, or one after it.
     pub met_position: bool,
 }
@@ -72,6 +74,7 @@ impl Progress {
             loading_since: None,
             estimated_rows: None,
             announced: false,
+            measured: false,
             met_position: false,
         }
     }
@@ -164,6 +167,10 @@ impl Run<'_> {
         let route = route(&plan, &drift, progress.state.as_ref(), existing.is_some());
         let standing = standing(self.source, route, progress.state.as_ref());
         let route = self.route_from_here(&plan, route, standing)?;
+        if !self.has_room(&plan, route, progress).await? {
+            // What was asked so far is of the read that is over.
+            return Box::pin(self.attempt(table, progress)).await;
+        }
         for (level, hint) in &plan.hints {
             self.reporter.log_once(*level, hint);
         }

@@ -80,6 +80,12 @@ pub enum Range {
         /// How far to look back.
         lookback: Lookback,
     },
+    /// Every row whose values may take more than `bytes` in all, as the source keeps them. Values that are short by their
+    /// nature, such as numbers and times, need not be counted.
+    Large {
+        /// Bytes.
+        bytes: u64,
+    },
     /// The keys of every row, in whatever order is cheapest; cells are the key's alone.
     Keys,
     /// The keys of the rows without a track value, each followed by one hidden cell: 1 when the row is changed, else 0.

@@ -62,9 +62,29 @@ impl<B> Sql<B> {
     }
 }
 
+/// The sum of these expressions; `None` of none. In pairs of pairs, because some servers take only so many levels.
+pub fn sum(mut parts: Vec<String>) -> Option<String> {
+    while parts.len() > 1 {
+        let pairs = parts.chunks(2).map(|pair| match pair {
+            [one, other] => format!("({one} + {other})"),
+            pair => pair.concat(),
+        });
+        parts = pairs.collect();
+    }
+    parts.pop()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_are_shallow() {
+        let parts = |count: usize| (0..count).map(|part| part.to_string()).collect();
+        assert_eq!(sum(parts(0)), None);
+        assert_eq!(sum(parts(1)).as_deref(), Some("0"));
+        assert_eq!(sum(parts(5)).as_deref(), Some("(((0 + 1) + (2 + 3)) + 4)"));
+    }
 
     #[test]
     fn pieces_keep_their_values_in_order() {

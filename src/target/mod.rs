@@ -164,6 +164,21 @@ pub struct Losses {
     pub present: u64,
 }
 
+/// Finds rows that a target has no room for, before it is to take them.
+pub trait Measure: Send {
+    /// A row whose values take no more bytes than this at the source has room, whatever they are.
+    fn small(&self) -> u64;
+
+    /// Looks at the rows of `batch`.
+    fn look(&mut self, replica: &Replica, batch: &Batch);
+
+    /// Says what was found.
+    ///
+    /// # Errors
+    /// `TARGET_WRITE` when there is no room for a row.
+    fn end(&self, replica: &Replica) -> Result<()>;
+}
+
 /// Keeps others out of the target while it lives.
 #[async_trait]
 pub trait TargetLock: Send + Sync {
@@ -191,6 +206,11 @@ pub trait Target: Send + Sync {
 
     /// The most columns that a table may have here.
     fn most_columns(&self) -> usize;
+
+    /// What tells rows that there is no room for here; `None` where there is room for any.
+    fn measure(&self) -> Option<Box<dyn Measure>> {
+        None
+    }
 
     /// What earlier runs left; creates nothing. Empty when the target isn't there yet, but could be made.
     async fn load(&self) -> Result<State>;

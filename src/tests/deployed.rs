@@ -318,41 +318,6 @@ async fn a_change_that_comes_late() {
     world.end().await;
 }
 
-/// What a Durable Object has no room for is told for each table, and nothing of it is done; the other tables go on.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_durable_object_has_no_room_for() {
-    let bed = sqlite_bed::deployed_beds().await.remove(0);
-    let columns: Vec<String> = (0..101).map(|index| format!("c{index} INTEGER")).collect();
-    bed.execute(&format!("CREATE TABLE wide (id INTEGER PRIMARY KEY, {})", columns.join(", "))).await;
-    bed.execute("CREATE TABLE long (id INTEGER PRIMARY KEY, t TEXT); INSERT INTO long VALUES (1, 'x'), (2, printf('%.*c', 2100000, 'x'))").await;
-    bed.execute("CREATE TABLE blobs (id INTEGER PRIMARY KEY, b BLOB); INSERT INTO blobs VALUES (1, zeroblob(1100000))")
-        .await;
-    bed.execute("CREATE TABLE fits (id INTEGER PRIMARY KEY, t TEXT, b BLOB); INSERT INTO fits VALUES (1, printf('%.*c', 1900000, 'x'), NULL), (2, NULL, zeroblob(900000))").await;
-    let most: Vec<String> = (0..99).map(|index| format!("\"the column number {index}\" BLOB")).collect();
-    bed.execute(&format!("CREATE TABLE most (id INTEGER PRIMARY KEY, {}); INSERT INTO most (id, \"the column number 7\") VALUES (1, x'00'), (2, 'text')", most.join(", "))).await;
-    let world = World::new(bed, json!({}));
-    let failure = world.fail().await;
-    let said: Vec<_> = failure.errors.iter().map(|error| (error.code, error.table.clone().unwrap())).collect();
-    let table = |name: &str| name.to_owned();
-    assert_eq!(
-        said,
-        [("TARGET_WRITE", table("blobs")), ("TARGET_WRITE", table("long")), ("SCHEMA", table("wide"))],
-        "{failure:?}"
-    );
-    for (error, words) in
-        failure.errors.iter().zip(["Column 'b' has a value", "Column 't' has a value", "more than 100 columns"])
-    {
-        assert!(error.message.contains(words) && !error.retryable, "{error:?}");
-    }
-    assert_eq!(world.query("SELECT length(t), length(b) FROM fits ORDER BY id").len(), 2);
-    assert_eq!(
-        world.query("SELECT typeof(\"the column number 7\") FROM most ORDER BY id").concat(),
-        ["blob", "text"].map(|kind| Some(kind.to_owned()))
-    );
-    assert!(world.query("SELECT 1 FROM sqlite_schema WHERE name = 'wide'").is_empty());
-    world.end().await;
-}
-
 /// A server that repeats what it was sent, whichever request it is: nothing that is told or kept has the token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_repeats_the_token() {

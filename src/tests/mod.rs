@@ -24,6 +24,7 @@ mod postgres;
 mod postgres_bed;
 mod proxy;
 mod rights;
+mod room;
 mod secrets;
 mod sqlite;
 mod sqlite_bed;

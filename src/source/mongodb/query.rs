@@ -180,6 +180,11 @@ impl<'a> Query<'a> {
             Range::ByTrack { part, floor, after, lookback, .. } => {
                 (Cells::All, self.by_track(*part, floor.as_ref(), after.as_ref(), *lookback, now)?)
             }
+            Range::Large { bytes } => {
+                let bytes = i64::try_from(*bytes).unwrap_or(i64::MAX);
+                let condition = doc! { "$expr": { "$gt": [{ "$bsonSize": "$$ROOT" }, bytes] } };
+                (Cells::All, vec![by_key(vec![condition], Hidden::Nothing)])
+            }
             Range::Keys => (Cells::Key, vec![by_key(Vec::new(), Hidden::Nothing)]),
             Range::KeysWithoutTrack { .. } => {
                 let conditions = self.class.map(|class| class.without(self.tracked())).into_iter().collect();

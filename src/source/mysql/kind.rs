@@ -205,6 +205,24 @@ impl ColumnType {
     }
 }
 
+/// The most bytes that a value of a type may take, as `declared` in `CREATE TABLE`; `None` where that is more than some
+/// hundred thousand, or unknown (<https://dev.mysql.com/doc/refman/8.4/en/storage-requirements.html>).
+pub fn longest(declared: &str) -> Option<u64> {
+    let (name, rest) = declared.split_once('(').unwrap_or((declared, ""));
+    let length = || rest.split_once(')')?.0.parse::<u64>().ok();
+    match name.trim_end() {
+        // A character takes up to four bytes.
+        "char" | "varchar" => Some(length()? * 4),
+        "binary" | "varbinary" => length(),
+        "tinytext" | "tinyblob" | "inet4" | "inet6" => Some(255),
+        "text" | "blob" => Some(65_535),
+        // A member of an enum has up to 255 characters, a set up to 64 members.
+        "enum" => Some(255 * 4),
+        "set" => Some(64 * 256 * 4),
+        _ => None,
+    }
+}
+
 /// A column of words as characters of the session's own set, whatever the column's.
 fn text_of(column: &str) -> String {
     format!("CAST({column} AS CHAR CHARACTER SET utf8mb4)")
@@ -294,6 +312,23 @@ mod tests {
             ("varchar", Value::Null),
         ] {
             assert!(column(data_type, data_type).parameter(&value).is_err(), "{data_type}");
+        }
+    }
+
+    #[test]
+    fn the_longest_value_of_a_type() {
+        for (declared, most) in [
+            ("varchar(255)", Some(1_020)),
+            ("varbinary(16)", Some(16)),
+            ("text", Some(65_535)),
+            ("mediumtext", None),
+            ("longblob", None),
+            ("json", None),
+            ("geometry", None),
+            ("enum('a','b')", Some(1_020)),
+            ("varchar", None),
+        ] {
+            assert_eq!(longest(declared), most, "{declared}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The SELECT behind every range.
 
 use super::catalog::Details;
-use super::kind::ColumnType;
+use super::kind::{ColumnType, longest};
 use super::sql::{Sql, quote};
 use super::track::Track;
 use super::value::Cell;
@@ -11,6 +11,7 @@ use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::schema::SourceType;
 use crate::source::advice::unindexed_track;
+use crate::source::sql::sum;
 use crate::source::{Range, TrackPart};
 
 /// A SELECT and the cells of its rows.
@@ -101,6 +102,12 @@ impl<'a> Query<'a> {
                 let mut order = vec![track.expression];
                 order.extend(self.key_order());
                 Ok(Some(self.finish(&order, false)))
+            }
+            Range::Large { bytes } => {
+                self.all_columns()?;
+                let Some(size) = self.size(*bytes) else { return Ok(None) };
+                self.conditions.push(Sql::plain(format!("{size} > {bytes}")));
+                Ok(Some(self.finish(&[], false)))
             }
             Range::Keys => {
                 self.key_columns()?;
@@ -194,6 +201,24 @@ impl<'a> Query<'a> {
         let expression = replica.computed(index).unwrap_or_else(|| column(replica, name));
         self.output(Sql::plain(read_as.read(&expression)), name, &read_as, sqlite, nulls);
         Ok(())
+    }
+
+    /// The bytes of a row's values that may be long; `None` when they can't be more than `most` by the table's definition.
+    fn size(&self, most: u64) -> Option<String> {
+        let replica = self.replica;
+        let long: Vec<_> = (0..replica.columns.len()).filter(|index| replica.kind(*index).is_long()).collect();
+        let longest = long.iter().map(|index| {
+            let column = &replica.source.columns[replica.columns[*index].source];
+            if column.expression.is_some() { None } else { longest(&column.declared) }
+        });
+        if longest.sum::<Option<u64>>().is_some_and(|longest| longest <= most) {
+            return None;
+        }
+        let sizes = long.into_iter().map(|index| {
+            let value = replica.computed(index).unwrap_or_else(|| column(replica, self.name(index)));
+            format!("COALESCE(OCTET_LENGTH({value}), 0)")
+        });
+        sum(sizes.collect())
     }
 
     fn name(&self, index: usize) -> &'a str {

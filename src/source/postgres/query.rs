@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::schema::SourceType;
-use crate::source::{Range, TrackPart};
+use crate::source::{Range, TrackPart, sql};
 
 /// A SELECT and the cells of its rows.
 #[derive(Debug)]
@@ -116,6 +116,12 @@ impl<'a> Query<'a> {
                 let order: Vec<_> = std::iter::once(track.expression).chain(self.key_expressions()).collect();
                 Ok(Some(self.finish(&order, false)))
             }
+            Range::Large { bytes } => {
+                self.all_columns()?;
+                let Some(size) = self.size()? else { return Ok(None) };
+                self.conditions.push(format!("{size} > {bytes}"));
+                Ok(Some(self.finish(&[], false)))
+            }
             Range::Keys => {
                 self.key_columns()?;
                 Ok(Some(self.finish(&[], false)))
@@ -199,6 +205,24 @@ impl<'a> Query<'a> {
         let expression = replica.computed(index).unwrap_or_else(|| column(replica, name));
         self.output(&expression, name, &read_as, sqlite);
         Ok(())
+    }
+
+    /// The bytes of a row's values that may be long; `None` when it has none. Of text and bytes the server knows the length
+    /// without reading them (<https://www.postgresql.org/docs/current/storage-toast.html>).
+    fn size(&self) -> Result<Option<String>> {
+        let replica = self.replica;
+        let long = (0..replica.columns.len()).filter(|index| replica.kind(*index).is_long());
+        let sizes = long.map(|index| {
+            let value = replica.computed(index).unwrap_or_else(|| column(replica, self.name(index)));
+            let cast = match details_of(replica, self.details, self.name(index))?.literal.as_str() {
+                "pg_catalog.bytea" => "pg_catalog.bytea",
+                // As text it would lose its padding.
+                "pg_catalog.bpchar" => "pg_catalog.bpchar",
+                _ => "pg_catalog.text",
+            };
+            Ok(format!("COALESCE(pg_catalog.octet_length({value}::{cast}), 0)::pg_catalog.int8"))
+        });
+        Ok(sql::sum(sizes.collect::<Result<_>>()?))
     }
 
     fn name(&self, index: usize) -> &'a str {

@@ -9,6 +9,7 @@ use crate::mapping::{self, SqliteType};
 use crate::replica::Replica;
 use crate::schema::SourceType;
 use crate::source::advice::unindexed_track;
+use crate::source::sql::sum;
 use crate::source::{Range, TrackPart};
 
 /// What becomes of a value that was read.
@@ -163,6 +164,14 @@ impl<'a> Query<'a> {
                     (TrackPart::All, Some(_)) => pass.start = Some(within.unwrap_or(present)),
                     (TrackPart::All | TrackPart::Ahead, None) => pass.start = Some(present),
                 }
+                vec![pass]
+            }
+            Range::Large { bytes } => {
+                let mut pass = self.all();
+                // Whatever a column is declared as, any value may be in it. Nothing of it is read to know its length.
+                let sizes = (0..self.replica.columns.len())
+                    .map(|index| format!("COALESCE(octet_length({}), 0)", self.expression(index)));
+                pass.conditions.extend(sum(sizes.collect()).map(|size| Sql::plain(format!("{size} > {bytes}"))));
                 vec![pass]
             }
             Range::Keys => vec![self.keys()],

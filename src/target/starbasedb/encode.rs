@@ -16,7 +16,10 @@ const SEVERAL: usize = 1_600_000;
 
 /// The most that one row may take: it has to go through a parameter, and into a row of a Durable Object, and both take 2 MB
 /// (<https://developers.cloudflare.com/durable-objects/platform/limits/>).
-const MOST: usize = 1_990_000;
+pub(super) const MOST: usize = 1_990_000;
+
+/// What is said of that where it is about blobs.
+pub(super) const MOST_OF_A_BLOB: &str = "2 MB, which is about 1 MB of a blob, because it goes as its digits";
 
 /// The doubles between these, and zero, are read back from their decimal digits to the last bit; of larger and smaller ones
 /// some are not. [ran] 200,000 random ones on workerd for each range.
@@ -150,7 +153,7 @@ pub(super) fn keys(keys: &[Key]) -> Result<Chunk> {
 }
 
 /// Adds a value, and says whether it is one that JSON has no form for.
-fn write(value: ValueRef<'_>, blob: bool, out: &mut Vec<u8>) -> bool {
+pub(super) fn write(value: ValueRef<'_>, blob: bool, out: &mut Vec<u8>) -> bool {
     match value {
         ValueRef::Null => out.extend_from_slice(b"null"),
         ValueRef::Int(value) => {
@@ -213,8 +216,7 @@ fn write_text(text: &[u8], out: &mut Vec<u8>) {
 
 fn too_large(replica: &Replica, column: usize, size: usize, cell: &Cell) -> Error {
     let name = &replica.columns[column].name;
-    let most =
-        if matches!(cell, Cell::Blob { .. }) { "about 1 MB for a blob, which goes as its digits" } else { "2 MB" };
+    let most = if matches!(cell, Cell::Blob { .. }) { MOST_OF_A_BLOB } else { "2 MB" };
     limit(replica, &format!("Column '{name}' has a value that takes {} of JSON", megabytes(size)), most)
 }
 
@@ -222,12 +224,15 @@ fn row_too_large(replica: &Replica, size: usize) -> Error {
     limit(replica, &format!("A row takes {} of JSON", megabytes(size)), "2 MB")
 }
 
-fn limit(replica: &Replica, what: &str, most: &str) -> Error {
+/// The error of what there is no room for, and how much there is.
+pub(super) fn limit(replica: &Replica, what: &str, most: &str) -> Error {
     Error::new(Kind::TargetWrite, format!("Failed to write to table '{}'", replica.target)).because(format!(
-        "{what}, and a StarbaseDB in a Durable Object takes {most}; leave large columns out with exclude_columns"
+        "{what}, and a StarbaseDB in a Durable Object takes {most}; leave large columns out with exclude_columns, or large \
+         rows with where"
     ))
 }
 
-fn megabytes(size: usize) -> String {
+/// A number of bytes for people.
+pub(super) fn megabytes(size: usize) -> String {
     format!("{}.{} MB", size / 1_000_000, size % 1_000_000 / 100_000)
 }

@@ -9,6 +9,7 @@ mod copy;
 mod encode;
 mod exchange;
 mod lease;
+mod measure;
 mod remote;
 mod state;
 
@@ -22,12 +23,13 @@ use serde_json::Value;
 use self::apply::Apply;
 use self::copy::Copy;
 use self::lease::APPLY;
+use self::measure::Oversized;
 use self::remote::{Remote, strange};
 use self::state::Count;
 use super::sql::{self, DELETED_AT, Shape, quote};
 use super::{
-    Changes, Ddl, Differences, Existing, Finding, KeyDifference, Lane, Leftover, Losses, Mending, Removal, State,
-    TablePhase, TableState, Target, TargetLock, Write,
+    Changes, Ddl, Differences, Existing, Finding, KeyDifference, Lane, Leftover, Losses, Measure, Mending, Removal,
+    State, TablePhase, TableState, Target, TargetLock, Write,
 };
 use crate::batch::{Batch, Key};
 use crate::config::Secret;
@@ -147,6 +149,10 @@ impl Target for StarbasedbTarget {
 
     fn most_columns(&self) -> usize {
         LARGEST_ANSWER
+    }
+
+    fn measure(&self) -> Option<Box<dyn Measure>> {
+        Some(Box::<Oversized>::default())
     }
 
     async fn load(&self) -> Result<State> {
