@@ -6,14 +6,14 @@ use crate::config::SourceConfig;
 use crate::error::{Error, Result, printable};
 use crate::event::{Failure, Level, Mode};
 use crate::replica::Track;
-use crate::source::{Lookback, Range, ScanPlan, Source, Standing, TrackPart};
+use crate::source::{Range, ScanPlan, Source, Standing, TrackPart};
 use crate::target::{Ddl, Existing, State, TablePhase, TableState, Target};
 
 use super::drift::{self, Drift};
 use super::plan::Plan;
 use super::select::{self, Selected, Selection};
 use super::status::{DryRun, TablePlan};
-use super::table::{MOST_RESHAPES, Route, check_is_free, lacks_marks, lagging, route, standing};
+use super::table::{MOST_RESHAPES, Route, check_is_free, lacks_marks, lagging, lookback, route, standing};
 use super::{Inner, clock, plan, room, run};
 
 impl Inner {
@@ -109,7 +109,7 @@ impl Inner {
                 floor: before.floor.clone(),
                 after: before.position.clone(),
                 snapshot: before.snapshot.clone(),
-                lookback: Lookback { seconds: self.options.lookback, values: self.options.lookback_values },
+                lookback: lookback(&self.options),
             },
             Track::Transaction => Range::Changed { snapshot: before.snapshot.clone() },
             Track::Whole => Range::Whole,
@@ -143,7 +143,7 @@ impl Inner {
             Standing::Lost => Route::Load,
         };
         if room::is_due(route)
-            && let Some(error) = room::check(source, target, &plan).await?
+            && let Some(error) = room::check(source, target, &plan, self.options.query_timeout).await?
         {
             plan.hints.push((Level::Warn, room::not_searched(&table.target, &error)));
             source.end().await;

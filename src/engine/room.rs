@@ -1,6 +1,10 @@
 //! Before a table is read as a whole: whether the target has room for each of its rows.
 
-use crate::error::{Error, Result};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::error::{Error, Kind, Result};
 use crate::event::Level;
 use crate::mapping::mask;
 use crate::source::{self, Range, ScanPlan, Source};
@@ -11,18 +15,29 @@ use super::pump::{both, read_all};
 use super::run::Run;
 use super::table::{Progress, Route};
 
-/// Looks at the rows of the table that may be too large for the target, in the form that they would be written in. Gives what
-/// the source broke off with, as it may when looking takes longer than `query_timeout`: the consistent read is over then, and
-/// nothing else is, because each batch is looked at again before it is written.
+/// Times that a table is searched in a run whose connections break.
+const MOST_SEARCHES: u32 = 2;
+
+/// Looks at the rows of the table that may be too large for the target, in the form that they would be written in. Gives why
+/// that came to no end: the source can't answer, or not within `limit`. The consistent read is over then, and nothing else is,
+/// because each batch is looked at again before it is written.
 ///
 /// # Errors
-/// `TARGET_WRITE` when there is no room for a row; what the source says when it can't be asked.
-pub async fn check(source: &mut dyn Source, target: &dyn Target, plan: &Plan) -> Result<Option<Error>> {
+/// `TARGET_WRITE` when there is no room for a row; what ends any read.
+pub async fn check(
+    source: &mut dyn Source,
+    target: &dyn Target,
+    plan: &Plan,
+    limit: Duration,
+) -> Result<Option<Error>> {
     let Some(mut measure) = target.measure() else { return Ok(None) };
     let replica = &plan.replica;
-    let scan = ScanPlan { replica, range: Range::Large { bytes: measure.small() }, batch_size: plan.batch_size };
-    let (sink, mut incoming) = source::channel(replica.columns.len(), plan.batch_size);
     let masks = plan.masked();
+    let columns =
+        (0..replica.columns.len()).filter(|column| masks.iter().all(|(masked, _)| masked != column)).collect();
+    let range = Range::Large { bytes: measure.small(), columns };
+    let scan = ScanPlan { replica, range, batch_size: plan.batch_size };
+    let (sink, mut incoming) = source::channel(replica.columns.len(), plan.batch_size);
     let look = async {
         while let Some(mut batches) = incoming.next().await {
             for batch in &mut batches {
@@ -33,16 +48,22 @@ pub async fn check(source: &mut dyn Source, target: &dyn Target, plan: &Plan) ->
         }
         Ok(())
     };
-    let read = both(read_all(source, &scan, sink), look).await;
-    // What was found stays true of a read that broke.
+    let read = timeout(limit, both(read_all(source, &scan, sink), look)).await;
+    // What was found stays true of a read that came to no end.
     measure.end(replica)?;
     match read {
-        Err(error) if error.is_transient() && !error.is_reshaped() => Ok(Some(error)),
-        read => read.map(|()| None),
+        Ok(Ok(())) => Ok(None),
+        Ok(Err(error)) if error.is_reshaped() || error.kind() != Kind::SourceRead => Err(error),
+        Ok(Err(error)) => Ok(Some(error)),
+        Err(_) => {
+            let told =
+                format!("it took longer than {} s; the option query_timeout sets this limit", limit.as_secs_f64());
+            Ok(Some(Error::new(Kind::SourceRead, format!("Failed to search table '{}'", replica.target)).because(told)))
+        }
     }
 }
 
-/// What to tell of a table when the source broke off.
+/// What to tell of a table when that came to no end.
 pub fn not_searched(target: &str, error: &Error) -> String {
     format!(
         "Table {target} could not be searched for values that the target has no room for, so one fails its run when it is \
@@ -56,14 +77,25 @@ pub fn is_due(route: Route) -> bool {
 }
 
 impl Run<'_> {
-    /// Does so once in a run. `false` when the source broke off.
-    pub(super) async fn has_room(&mut self, plan: &Plan, route: Route, progress: &mut Progress) -> Result<bool> {
-        if progress.measured || !is_due(route) {
+    /// Does so once in a run. `false` when it came to no end.
+    ///
+    /// # Errors
+    /// As [`check`]'s, and what broke the read, if that may not happen again.
+    pub(super) async fn has_room(&mut self, plan: &Plan, progress: &mut Progress) -> Result<bool> {
+        if progress.searched {
             return Ok(true);
         }
-        let broke_off = self.control.or_end(check(self.source, self.target, plan)).await?;
-        progress.measured = true;
-        let Some(error) = broke_off else { return Ok(true) };
+        let limit = self.options.query_timeout;
+        let Some(error) = self.control.or_end(check(self.source, self.target, plan, limit)).await? else {
+            progress.searched = true;
+            return Ok(true);
+        };
+        progress.searches += 1;
+        // A connection that nothing comes by for long may be cut each time, which is no reason not to load.
+        if error.is_transient() && progress.searches < self.options.retry.attempts.min(MOST_SEARCHES) {
+            return Err(error);
+        }
+        progress.searched = true;
         self.reporter.log(Level::Warn, not_searched(&plan.replica.target, &error));
         self.end_read().await;
         Ok(false)

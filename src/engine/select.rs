@@ -45,6 +45,13 @@ impl Selected {
     }
 }
 
+/// The columns that the user's wishes for a table name; a pattern's are not looked for in each table that it finds.
+fn named_columns(wishes: &TableOptions) -> impl Iterator<Item = &str> {
+    let lists = [wishes.track_column.as_ref(), wishes.primary_key.as_ref(), wishes.columns.as_ref()];
+    let names = lists.into_iter().flatten().flatten().chain(&wishes.exclude_columns).chain(wishes.types.keys());
+    names.filter(|_| !wishes.name.contains('*')).map(String::as_str)
+}
+
 /// What the source knows of a table, with the columns that its `select` adds.
 ///
 /// # Errors
@@ -52,6 +59,10 @@ impl Selected {
 pub async fn described(source: &mut dyn Source, table: &Selected, known: &[KnownColumn]) -> Result<Table> {
     let described = source.describe(&table.name, known).await?;
     let mut described = described.ok_or_else(|| super::table::not_found(table))?;
+    let missing = named_columns(&table.wishes).filter(|name| described.column(name).is_none()).collect::<Vec<_>>();
+    if described.grows && !missing.is_empty() {
+        source.find_columns(&mut described, &missing).await?;
+    }
     let select = &table.wishes.select;
     if select.is_empty() {
         return Ok(described);

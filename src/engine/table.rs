@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::batch::{Position, Value};
-use crate::config::{Deletes, SchemaDrift};
+use crate::config::{Deletes, Options, SchemaDrift};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Level, Mode, TableStats};
 use crate::mapping::SqliteType;
@@ -17,6 +17,7 @@ use super::drift::{self, Drift};
 use super::plan::{self, Plan};
 use super::pump::{Advance, Rows};
 use super::retry::Attempts;
+use super::room;
 use super::run::{Run, millis};
 use super::select::{self, Selected};
 use super::{clock, drift::tell};
@@ -39,8 +40,10 @@ pub struct Progress {
     /// Roughly how many rows there will be.
     pub estimated_rows: Option<u64>,
     announced: bool,
-    /// Whether its values were looked at for those that the target has no room for.
-    pub(super) measured: bool,
+    /// Whether it was searched for values that the target has no room for.
+    pub(super) searched: bool,
+    /// How often that was tried in vain.
+    pub(super) searches: u32,
     /// Whether the present read of a track range came by the position's own row, or one after it.
     pub met_position: bool,
 }
@@ -74,7 +77,8 @@ impl Progress {
             loading_since: None,
             estimated_rows: None,
             announced: false,
-            measured: false,
+            searched: false,
+            searches: 0,
             met_position: false,
         }
     }
@@ -166,11 +170,12 @@ impl Run<'_> {
         }
         let route = route(&plan, &drift, progress.state.as_ref(), existing.is_some());
         let standing = standing(self.source, route, progress.state.as_ref());
-        let route = self.route_from_here(&plan, route, standing)?;
-        if !self.has_room(&plan, route, progress).await? {
+        let is_due = standing == Standing::Lost || standing == Standing::Later && room::is_due(route);
+        if is_due && !self.has_room(&plan, progress).await? {
             // What was asked so far is of the read that is over.
             return Box::pin(self.attempt(table, progress)).await;
         }
+        let route = self.route_from_here(&plan, route, standing)?;
         for (level, hint) in &plan.hints {
             self.reporter.log_once(*level, hint);
         }
@@ -419,7 +424,7 @@ impl Run<'_> {
     /// Reads what lies after the position, and of the lookback behind it what the last run could not see.
     async fn follow_track(&mut self, work: &Work, progress: &mut Progress) -> Result<()> {
         let TableState { position: after, floor, snapshot, .. } = state(progress)?.clone();
-        let lookback = Lookback { seconds: self.options.lookback, values: self.options.lookback_values };
+        let lookback = lookback(self.options);
         let range = |part| Range::ByTrack {
             part,
             floor: floor.clone(),
@@ -466,7 +471,7 @@ impl Run<'_> {
             floor: newest.clone(),
             after: newest,
             snapshot: state.snapshot.clone(),
-            lookback: Lookback { seconds: self.options.lookback, values: self.options.lookback_values },
+            lookback: lookback(self.options),
         };
         let rows = Rows { write: write_of(work), stage: false, advance: Advance::Track };
         self.pump(work, range, rows, progress).await
@@ -573,6 +578,11 @@ pub fn standing(source: &dyn Source, route: Route, state: Option<&TableState>) -
         (Route::Update | Route::Resume, Some(saved)) => source.standing(saved),
         _ => Standing::Later,
     }
+}
+
+/// How far a track range reaches back, as the user wants it.
+pub const fn lookback(options: &Options) -> Lookback {
+    Lookback { seconds: options.lookback, values: options.lookback_values }
 }
 
 /// The error of a standby that has not seen what the replica has.

@@ -13,7 +13,7 @@ use crate::config::Deletes;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Failure, Level, Mode};
 use crate::replica::Track;
-use crate::source::{Lookback, Range, TrackPart};
+use crate::source::{Range, TrackPart};
 use crate::target::{Differences, Existing, Finding, Mending, Removal, TablePhase, TableState, Write};
 
 use super::drift;
@@ -23,7 +23,7 @@ use super::reconcile::LOOKUP;
 use super::retry::Attempts;
 use super::run::{Run, check_source, failure};
 use super::select::{self, Selected};
-use super::table::{Progress, Work, check_delete_limit, state, write_of};
+use super::table::{Progress, Work, check_delete_limit, lookback, state, write_of};
 
 /// Keys that a result names for each table.
 const SAMPLES: usize = 10;
@@ -260,7 +260,7 @@ impl Run<'_> {
         if replica.track == Track::Transaction {
             return self.mark_read(work, Range::Changed { snapshot }, rewritten, progress).await;
         }
-        let lookback = Lookback { seconds: self.options.lookback, values: self.options.lookback_values };
+        let lookback = lookback(self.options);
         let range =
             Range::ByTrack { part: TrackPart::All, floor, after: position, snapshot: snapshot.clone(), lookback };
         self.mark_read(work, range, rewritten, progress).await?;

@@ -80,11 +80,13 @@ pub enum Range {
         /// How far to look back.
         lookback: Lookback,
     },
-    /// Every row whose values may take more than `bytes` in all, as the source keeps them. Values that are short by their
-    /// nature, such as numbers and times, need not be counted.
+    /// Every row whose values in `columns` take more than `bytes` in all, as the source keeps them. Values that are short by
+    /// their nature, such as numbers and times, need not be counted. The server gives up soon after `Limits::query`.
     Large {
         /// Bytes.
         bytes: u64,
+        /// Indexes into `Replica::columns`.
+        columns: Vec<usize>,
     },
     /// The keys of every row, in whatever order is cheapest; cells are the key's alone.
     Keys,
@@ -177,6 +179,13 @@ pub trait Source: Send {
     /// the default schema. `known` is what earlier runs were told: a shape that was learnt from rows never shrinks.
     async fn describe(&mut self, name: &TableName, known: &[KnownColumn]) -> Result<Option<Table>>;
 
+    /// Adds to `table`, which `describe` gave, those of `names` that it has all the same: a table that grows is described by
+    /// some of its rows. To be called before [`compute`](Self::compute).
+    async fn find_columns(&mut self, table: &mut Table, names: &[&str]) -> Result<()> {
+        let _ = (table, names);
+        Ok(())
+    }
+
     /// Adds the columns of `select`, name and expression in the source's own SQL, to `table`, which `describe` gave.
     ///
     /// # Errors
@@ -242,6 +251,9 @@ pub struct Limits {
     /// To answer: between a request and its first byte, and between two pieces of an answer.
     pub query: std::time::Duration,
 }
+
+/// How much longer than [`Limits::query`] a server may search ([`Range::Large`]), so that it does not go on for nobody.
+pub const GIVING_UP: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Every kind of source there is.
 pub static ALL: &[&dyn Connect] = &[&postgres::Postgres, &mysql::Mysql, &mongodb::Mongodb, &sqlite::Family];

@@ -166,7 +166,7 @@ pub struct Losses {
 
 /// Finds rows that a target has no room for, before it is to take them.
 pub trait Measure: Send {
-    /// A row whose values take no more bytes than this at the source has room, whatever they are.
+    /// A row whose values take no more bytes than this at the source has room, in nearly all forms that they may get.
     fn small(&self) -> u64;
 
     /// Looks at the rows of `batch`.

@@ -668,3 +668,33 @@ async fn connection_strings_that_cannot_be_used() {
         sync.stop().await;
     }
 }
+
+/// A field that none of the first documents has is found when the options name it; one that no document has is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_field_that_comes_late_can_be_named() {
+    let table =
+        json!({ "name": "t", "track_column": "changed", "types": { "price": "REAL" }, "exclude_columns": ["secret"] });
+    for (mut world, database) in worlds(json!({ "tables": [table.clone()] })).await {
+        // More than are looked at to learn of fields.
+        insert(&database, "t", (0..2_500).map(|id| doc! { "_id": id, "name": "x" })).await;
+        insert(&database, "t", [doc! { "_id": 3_000, "changed": date(0), "price": "9.90" }]).await;
+        let failure = world.fail().await;
+        assert!(failure.first.message.contains("has no column 'secret'"), "{failure:?}");
+        insert(&database, "t", [doc! { "_id": 3_001, "changed": date(1), "secret": "s" }]).await;
+        world.run().await;
+        assert_eq!(rows(&world, "SELECT count(*), count(changed), total(price) FROM t"), ["2502|2|9.9"]);
+        assert_eq!(world.status().await.table_map["t"].mode, Mode::Incremental);
+        assert_eq!(rows(&world, "SELECT count(*) FROM pragma_table_info('t') WHERE name = 'secret'"), ["0"]);
+        insert(&database, "t", [doc! { "_id": 3_002, "changed": date(2) }]).await;
+        assert_eq!(world.run().await.rows_inserted, 1);
+        // A table that is there already may be followed by a field that came since.
+        update(&database, "t", 5, doc! { "$set": { "since": date(3) } }).await;
+        let mut other = table.clone();
+        other["track_column"] = json!("since");
+        world.restart(json!({ "tables": [other] })).await;
+        world.run().await;
+        assert_eq!(rows(&world, "SELECT _id FROM t WHERE since IS NOT NULL"), ["5"]);
+        assert_eq!(world.status().await.table_map["t"].last_value.as_deref(), Some("2026-01-01T00:00:03.000Z"));
+        world.end().await;
+    }
+}

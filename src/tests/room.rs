@@ -10,7 +10,7 @@ use crate::event::{Failure, Level};
 
 use super::bed::{Bed, Shape};
 use super::deployed::Deployed;
-use super::world::{Recorder, World, at, handle, query, usual};
+use super::world::{Recorder, World, at, handle, query, some, usual};
 use super::{mongodb_bed, mysql_bed, postgres_bed, sqlite_bed};
 
 /// A source, and a deployed StarbaseDB that its rows go to.
@@ -285,5 +285,26 @@ async fn a_search_that_takes_too_long_stops_nothing() {
         ["6", "20000"].map(|n| Some(n.to_owned()))
     );
     assert_eq!(world.log(Level::Warn).iter().filter(|line| said(line)).count(), 2, "{:?}", world.log(Level::Warn));
+    world.end().await;
+}
+
+/// A search that the source can't answer, because it computes values of rows that the condition leaves out: nor does that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_that_the_source_refuses_stops_nothing() {
+    let bed = postgres_bed::deployed_beds().await.remove(0);
+    bed.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, raw text); CREATE TABLE good (id int PRIMARY KEY); ANALYZE t; ANALYZE good;
+         INSERT INTO good VALUES (2); INSERT INTO t VALUES (1, 'no json'), (2, '{\"a\": \"x\"}')",
+    )
+    .await;
+    let table = json!({ "name": "t", "where": "id IN (SELECT id FROM good)", "select": { "a": "raw::jsonb->>'a'" } });
+    let world = World::new(bed, json!({ "tables": [table] }));
+    world.run().await;
+    assert_eq!(world.query("SELECT id, a FROM t"), [["2", "x"].map(some)]);
+    assert!(
+        world.log(Level::Warn).iter().any(|line| line.contains("could not be searched")),
+        "{:?}",
+        world.log(Level::Info)
+    );
     world.end().await;
 }

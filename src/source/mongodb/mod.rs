@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use mongodb::bson::{Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use mongodb::{Collection, Database};
 use tokio::time::timeout;
@@ -36,7 +36,7 @@ use tokio::time::timeout;
 use self::catalog::{Ahead, collection_name, first_batch};
 use self::connect::Server;
 use self::pass::ANSWER;
-use self::query::{Query, Step};
+use self::query::{Query, Step, is_path};
 use self::rows::{Cells, Decoder, Outcome};
 use self::shape::{ID, Shape};
 use self::track::Class;
@@ -188,6 +188,25 @@ impl Source for MongodbSource {
         }))
     }
 
+    async fn find_columns(&mut self, table: &mut Table, names: &[&str]) -> Result<()> {
+        let name = table.name.name.clone();
+        let collection: Collection<RawDocumentBuf> = self.database(None)?.collection(&name);
+        let mut shape = self.shapes.remove(&name).unwrap_or_default();
+        for field in names.iter().copied().filter(|field| is_path(field)) {
+            // Of a field whose values are none there is no column.
+            let found = collection.find(doc! { field: { "$ne": Bson::Null } }).limit(1);
+            let mut cursor = self.ask(None, found.batch()).await?;
+            let Some(answer) = self.next(None, &mut cursor).await? else { continue };
+            for document in documents(&answer).map_err(|fault| self.failed(None, &fault))? {
+                // A document that can't be read is the scan's to complain of.
+                let _ = shape.learn(document?);
+            }
+        }
+        table.columns = shape.columns(!table.key.is_empty());
+        self.shapes.insert(name, shape);
+        Ok(())
+    }
+
     async fn high_water(&mut self, replica: &Replica) -> Result<Option<Position>> {
         let now = self.now(replica)?;
         let query = self.query(replica, None).await?;
@@ -198,8 +217,8 @@ impl Source for MongodbSource {
     }
 
     async fn clock(&mut self) -> Result<Option<i64>> {
-        let answer = self.database(None)?.run_command(doc! { "hello": 1 }).await;
-        let answer = answer.map_err(|fault| self.failed(None, &fault))?;
+        let question = command(&self.database(None)?, doc! { "hello": 1 });
+        let answer = self.ask(None, question).await?;
         Ok(answer.get_datetime("localTime").ok().map(|now| now.timestamp_millis()))
     }
 
@@ -231,10 +250,7 @@ impl Source for MongodbSource {
             self.pass(replica, &query, &step, Cells::Key, None).await?;
         }
         for step in &steps {
-            let passed = self.pass(replica, &query, step, cells, Some(sink)).await;
-            // Of a server that knows no `$bsonSize`, what is found in its rows is found as they are read.
-            let is_search = matches!(plan.range, Range::Large { .. });
-            passed.map_err(|error| if is_search { error.transient(true) } else { error })?;
+            self.pass(replica, &query, step, cells, Some(sink)).await?;
         }
         sink.flush().await
     }
@@ -384,7 +400,8 @@ impl MongodbSource {
         let mut row = Batch::new(decoder.width(step.hidden));
         let collection = self.collection(replica)?;
         // One at a time: the first is it, unless the server took an array or NaN for a value of the class.
-        let mut cursor = self.ask(Some(replica), query.open(&collection, step, Cells::Key, None, 1)).await?;
+        let mut cursor =
+            self.ask(Some(replica), query.open(&collection, step, Cells::Key, None, 1, self.limits.query)).await?;
         while let Some(batch) = self.next(Some(replica), &mut cursor).await? {
             let mut slots = decoder.slots();
             for document in documents(&batch).map_err(|fault| self.failed(Some(replica), &fault))? {

@@ -39,7 +39,8 @@ struct Pass<'a> {
     /// Whether a document had no place in the table. What came before is good.
     outgrown: bool,
     /// Whether a field's type is another one, so that the table is to be built anew: then the rest is read for its fields
-    /// alone, to build it but once. New fields cost so little that they are not looked for.
+    /// alone, to build it but once. New fields cost so little that they are not looked for, except where the next pass would
+    /// search from the beginning.
     widened: bool,
 }
 
@@ -57,16 +58,18 @@ impl MongodbSource {
         let limit = self.limits.query;
         let decoder = Decoder::new(replica, cells, query.track_pin);
         let spare = Batch::new(decoder.width(step.hidden));
-        let mut pass = Pass { replica, step, decoder, spare, mark: None, lost: 0, outgrown: false, widened: false };
+        let widened = step.is_search;
+        let mut pass = Pass { replica, step, decoder, spare, mark: None, lost: 0, outgrown: false, widened };
         let is_everything = query.is_everything(step, cells, self.now(replica)?);
-        let ahead = std::mem::take(&mut self.ahead).into_inner().ok().flatten();
+        // What was read for the pass over everything is kept until then.
+        let ahead = if step.is_search { None } else { std::mem::take(&mut self.ahead).into_inner().ok().flatten() };
         let ahead = ahead.filter(|(name, _)| is_everything && *name == replica.source.name.name);
         let mut begun = ahead.map(|(_, ahead)| ahead);
         'cursor: loop {
             let (mut cursor, mut next) = if let Some(Ahead { answer, cursor }) = begun.take() {
                 (cursor, Ok(Some(Ok(answer))))
             } else {
-                let opened = query.open(&collection, step, cells, pass.mark.as_deref(), self.answer);
+                let opened = query.open(&collection, step, cells, pass.mark.as_deref(), self.answer, limit);
                 let mut cursor = match timeout(limit, opened).await {
                     Ok(Ok(cursor)) => cursor,
                     Ok(Err(fault)) => return Err(self.broken(replica, &fault)),

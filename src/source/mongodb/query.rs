@@ -1,5 +1,7 @@
 //! What the server is asked for behind every range: conditions, order, and where to go on when a cursor is lost.
 
+use std::time::Duration;
+
 use mongodb::Collection;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::options::Hint;
@@ -15,7 +17,7 @@ use super::value::{bson_of, check_key, foreign_position};
 use crate::batch::{Key, Position};
 use crate::error::{Error, Kind, Result};
 use crate::replica::{Replica, Track};
-use crate::source::{Lookback, Range, TrackPart};
+use crate::source::{GIVING_UP, Lookback, Range, TrackPart};
 
 /// Where the first of several track columns that has a value is put while documents are sorted by it.
 const COMPUTED: &str = "__data_sync_track";
@@ -32,6 +34,8 @@ pub struct Step {
     newest_first: bool,
     /// What follows the cells.
     pub hidden: Hidden,
+    /// Whether few documents are looked for among all, which takes the server long.
+    pub is_search: bool,
 }
 
 impl Step {
@@ -169,6 +173,7 @@ impl<'a> Query<'a> {
             ties: self.key.clone(),
             newest_first: false,
             hidden,
+            is_search: false,
         };
         Ok(match range {
             Range::ByKey { after: None } | Range::Whole | Range::Changed { .. } => {
@@ -180,10 +185,11 @@ impl<'a> Query<'a> {
             Range::ByTrack { part, floor, after, lookback, .. } => {
                 (Cells::All, self.by_track(*part, floor.as_ref(), after.as_ref(), *lookback, now)?)
             }
-            Range::Large { bytes } => {
+            Range::Large { bytes, .. } => {
                 let bytes = i64::try_from(*bytes).unwrap_or(i64::MAX);
                 let condition = doc! { "$expr": { "$gt": [{ "$bsonSize": "$$ROOT" }, bytes] } };
-                (Cells::All, vec![by_key(vec![condition], Hidden::Nothing)])
+                let step = by_key(vec![condition], Hidden::Nothing);
+                (Cells::All, vec![Step { is_search: true, ..step }])
             }
             Range::Keys => (Cells::Key, vec![by_key(Vec::new(), Hidden::Nothing)]),
             Range::KeysWithoutTrack { .. } => {
@@ -230,6 +236,7 @@ impl<'a> Query<'a> {
             ties: self.ties(),
             newest_first: false,
             hidden: Hidden::Track { class, advances, now },
+            is_search: false,
         };
         let Some(position) = after.map(|after| self.mark_of(after)).transpose()? else {
             return Ok(match part {
@@ -293,7 +300,7 @@ impl<'a> Query<'a> {
         bounds.extend(now.and_then(|now| class.future(now)).map(|future| ("$lt".to_owned(), future)));
         let conditions = vec![doc! { field: bounds }];
         let hidden = Hidden::Track { class, advances: true, now: now.unwrap_or(i64::MAX) };
-        Step { conditions, by_track: true, ties: self.ties(), newest_first: true, hidden }
+        Step { conditions, by_track: true, ties: self.ties(), newest_first: true, hidden, is_search: false }
     }
 
     /// The pass over documents whose key is of another class than the one they are tracked by; `None` unless they are
@@ -303,7 +310,8 @@ impl<'a> Query<'a> {
         let class = self.class.filter(|_| is_key)?;
         let conditions = vec![class.without(self.tracked())];
         let hidden = Hidden::WithoutTrack { class: Some(class) };
-        Some(Step { conditions, by_track: false, ties: self.key.clone(), newest_first: false, hidden })
+        let ties = self.key.clone();
+        Some(Step { conditions, by_track: false, ties, newest_first: false, hidden, is_search: false })
     }
 
     /// What the documents of a pass have in common, for counting them; `None` when that is no plain condition.
@@ -340,7 +348,8 @@ impl<'a> Query<'a> {
         Some(projection)
     }
 
-    /// Asks for the documents of `step` in answers of `answer` documents, those after `mark` if there is one.
+    /// Asks for the documents of `step` in answers of `answer` documents, those after `mark` if there is one. The server is
+    /// waited for as long as `limit`.
     pub async fn open(
         &self,
         collection: &Collection<RawDocumentBuf>,
@@ -348,6 +357,7 @@ impl<'a> Query<'a> {
         cells: Cells,
         mark: Option<&[Bson]>,
         answer: u32,
+        limit: Duration,
     ) -> mongodb::error::Result<RawBatchCursor> {
         let mut conditions = step.conditions.clone();
         if let Some(mark) = mark {
@@ -389,6 +399,9 @@ impl<'a> Query<'a> {
         if let Some(projection) = projection {
             find = find.projection(projection);
         }
+        if step.is_search {
+            find = find.max_time(limit + GIVING_UP);
+        }
         find.batch().await
     }
 }
@@ -401,7 +414,7 @@ fn first_of(fields: &[String]) -> Bson {
 }
 
 /// Whether the server takes `name` for the name of a field, and not for a way into one or for an operator.
-fn is_path(name: &str) -> bool {
+pub fn is_path(name: &str) -> bool {
     !name.is_empty() && !name.contains('.') && !name.starts_with('$')
 }
 

@@ -26,7 +26,7 @@ use self::sql::{Sql, arguments};
 use self::value::Decoder;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
-use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, channel, driver};
+use super::{BatchSink, Connect, GIVING_UP, Limits, Listed, Moment, Range, ScanPlan, Source, channel, driver};
 use crate::batch::Position;
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
@@ -52,6 +52,16 @@ const OLDEST: &str = "SET SESSION time_zone = 'SYSTEM'; \
     '%Y-%m-%d %H:%i:%s.%f') FROM information_schema.innodb_trx \
     WHERE trx_mysql_thread_id <> CONNECTION_ID() AND (trx_rows_modified > 0 OR trx_state = 'LOCK WAIT' \
     OR trx_query IS NOT NULL AND trx_autocommit_non_locking = 0)";
+
+/// Has the server end statements that take longer than `limit`; with none, it ends no statement. One of the settings is there
+/// in any case, because without any the statement would be none.
+fn limit_statements(limit: Duration) -> String {
+    format!(
+        "SET SESSION sql_auto_is_null = 0 /*!50708 , max_execution_time = {} */ /*M!100101 , max_statement_time = {} */",
+        limit.as_millis(),
+        limit.as_secs_f64()
+    )
+}
 
 /// The kind of source that reads MySQL and MariaDB.
 pub struct Mysql;
@@ -199,7 +209,14 @@ impl Source for MysqlSource {
 
     async fn scan(&mut self, plan: &ScanPlan<'_>, sink: &mut BatchSink) -> Result<()> {
         let Some(select) = self.query(plan.replica)?.range(&plan.range)? else { return Ok(()) };
+        let is_search = matches!(plan.range, Range::Large { .. });
+        if is_search {
+            self.ask(&limit_statements(self.limits.query + GIVING_UP), Some(plan.replica)).await?;
+        }
         let outgrown = self.read(plan.replica, select, sink).await?;
+        if is_search {
+            self.ask(&limit_statements(Duration::ZERO), Some(plan.replica)).await?;
+        }
         sink.flush().await?;
         if outgrown.is_empty() {
             return Ok(());

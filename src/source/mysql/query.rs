@@ -103,9 +103,9 @@ impl<'a> Query<'a> {
                 order.extend(self.key_order());
                 Ok(Some(self.finish(&order, false)))
             }
-            Range::Large { bytes } => {
+            Range::Large { bytes, columns } => {
                 self.all_columns()?;
-                let Some(size) = self.size(*bytes) else { return Ok(None) };
+                let Some(size) = self.size(columns, *bytes) else { return Ok(None) };
                 self.conditions.push(Sql::plain(format!("{size} > {bytes}")));
                 Ok(Some(self.finish(&[], false)))
             }
@@ -203,10 +203,10 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    /// The bytes of a row's values that may be long; `None` when they can't be more than `most` by the table's definition.
-    fn size(&self, most: u64) -> Option<String> {
+    /// The bytes of a row's values in `columns` that may be long; `None` when they can't be more than `most`.
+    fn size(&self, columns: &[usize], most: u64) -> Option<String> {
         let replica = self.replica;
-        let long: Vec<_> = (0..replica.columns.len()).filter(|index| replica.kind(*index).is_long()).collect();
+        let long: Vec<_> = columns.iter().copied().filter(|index| replica.kind(*index).is_long()).collect();
         let longest = long.iter().map(|index| {
             let column = &replica.source.columns[replica.columns[*index].source];
             if column.expression.is_some() { None } else { longest(&column.declared) }

@@ -110,6 +110,13 @@ fn significant(typmod: i32) -> Option<u32> {
     u32::try_from(precision.max(scale).max(precision - scale.min(0))).ok()
 }
 
+/// The most bytes that a value of a type may take, as the catalog prints it; `None` where nothing is declared of that.
+pub fn longest(declared: &str) -> Option<u64> {
+    let length = declared.strip_prefix("character varying(").or_else(|| declared.strip_prefix("character("))?;
+    // A character takes up to four bytes.
+    Some(length.strip_suffix(')')?.parse::<u64>().ok()? * 4)
+}
+
 impl ColumnType {
     /// The type `of` a column, or `array` of it when it is the element of one.
     pub fn new(base: &CatalogType, element: Option<&CatalogType>) -> Self {
@@ -172,6 +179,19 @@ impl ColumnType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_value_of_a_type() {
+        for (declared, most) in [
+            ("character varying(255)", Some(1_020)),
+            ("character(1)", Some(4)),
+            ("character varying", None),
+            ("character varying(255)[]", None),
+            ("text", None),
+        ] {
+            assert_eq!(longest(declared), most, "{declared}");
+        }
+    }
 
     #[test]
     fn significant_digits() {

@@ -26,7 +26,9 @@ use self::query::{Query, Select};
 use self::snapshot::Snapshot;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
-use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, Standing, channel, driver};
+use super::{
+    BatchSink, Connect, GIVING_UP, Limits, Listed, Moment, Range, ScanPlan, Source, Standing, channel, driver,
+};
 use crate::batch::Position;
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
@@ -233,7 +235,15 @@ impl Source for PostgresSource {
         let range = if self.is_stored_in_order(plan).await? { &in_place } else { &plan.range };
         let Some(select) = self.query(plan.replica)?.range(range)? else { return Ok(()) };
         self.prefer_indexes(select.by_key, plan.replica).await?;
+        let is_search = matches!(plan.range, Range::Large { .. });
+        if is_search {
+            let millis = (self.limits.query + GIVING_UP).as_millis();
+            self.ask(&format!("SET LOCAL statement_timeout = {millis}"), Some(plan.replica)).await?;
+        }
         self.copy(plan.replica, select, sink).await?;
+        if is_search {
+            self.ask("SET LOCAL statement_timeout = 0", Some(plan.replica)).await?;
+        }
         // What a lookup doesn't find is looked at again in the next run; elsewhere, rows that seem gone may be deleted.
         if !matches!(plan.range, Range::Lookup { .. }) {
             self.check_not_rewritten(plan.replica).await?;

@@ -2,7 +2,7 @@
 
 use super::catalog::{Details, Storage};
 use super::copy::Cell;
-use super::kind::ColumnType;
+use super::kind::{ColumnType, longest};
 use super::literal::{literal, quote};
 use super::snapshot::Snapshot;
 use super::track::Track;
@@ -116,9 +116,9 @@ impl<'a> Query<'a> {
                 let order: Vec<_> = std::iter::once(track.expression).chain(self.key_expressions()).collect();
                 Ok(Some(self.finish(&order, false)))
             }
-            Range::Large { bytes } => {
+            Range::Large { bytes, columns } => {
                 self.all_columns()?;
-                let Some(size) = self.size()? else { return Ok(None) };
+                let Some(size) = self.size(columns, *bytes)? else { return Ok(None) };
                 self.conditions.push(format!("{size} > {bytes}"));
                 Ok(Some(self.finish(&[], false)))
             }
@@ -207,12 +207,19 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    /// The bytes of a row's values that may be long; `None` when it has none. Of text and bytes the server knows the length
-    /// without reading them (<https://www.postgresql.org/docs/current/storage-toast.html>).
-    fn size(&self) -> Result<Option<String>> {
+    /// The bytes of a row's values in `columns` that may be long; `None` when they can't be more than `most`. Of text and bytes
+    /// the server knows the length without reading them (<https://www.postgresql.org/docs/current/storage-toast.html>).
+    fn size(&self, columns: &[usize], most: u64) -> Result<Option<String>> {
         let replica = self.replica;
-        let long = (0..replica.columns.len()).filter(|index| replica.kind(*index).is_long());
-        let sizes = long.map(|index| {
+        let long: Vec<_> = columns.iter().copied().filter(|index| replica.kind(*index).is_long()).collect();
+        let longest = long.iter().map(|index| {
+            let column = &replica.source.columns[replica.columns[*index].source];
+            if column.expression.is_some() { None } else { longest(&column.declared) }
+        });
+        if longest.sum::<Option<u64>>().is_some_and(|longest| longest <= most) {
+            return Ok(None);
+        }
+        let sizes = long.into_iter().map(|index| {
             let value = replica.computed(index).unwrap_or_else(|| column(replica, self.name(index)));
             let cast = match details_of(replica, self.details, self.name(index))?.literal.as_str() {
                 "pg_catalog.bytea" => "pg_catalog.bytea",

@@ -130,7 +130,8 @@ impl SqliteSource {
         let width = pass.cells.len();
         let mut read = 0;
         // Rows of the table before this one may have been smaller.
-        self.page = self.page.min(FIRST_PAGE);
+        let usual = self.page.min(FIRST_PAGE);
+        self.page = usual.min((bytes / pass.least).max(1));
         let mut spare = Batch::new(width);
         let mut rows = Batch::new(width);
         let mut mark = Mark::Start;
@@ -167,6 +168,7 @@ impl SqliteSource {
             fault = asked.err();
             spare = std::mem::replace(&mut rows, next);
         }
+        self.page = self.page.max(usual);
         take(replica, &pass.cells, &rows, sink).await
     }
 }
@@ -386,6 +388,41 @@ mod tests {
             numbered: false,
         };
         crate::tests::support::replica(table, &[], &BTreeMap::new())
+    }
+
+    /// Has no rows, and remembers how many it was asked for.
+    struct Empty(Peer, std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+    #[async_trait]
+    impl Link for Empty {
+        fn peer(&self) -> &Peer {
+            &self.0
+        }
+
+        fn bounds(&self) -> link::Bounds {
+            link::Bounds::CLOUDFLARE
+        }
+
+        async fn ask(&mut self, sql: &Sql, _: &mut Batch) -> Result<(), Fault> {
+            let limit = sql.text.rsplit("LIMIT ").next().and_then(|limit| limit.parse().ok()).expect("a limit");
+            self.1.store(limit, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_search_for_large_rows_asks_for_few() {
+        let peer = Peer { host: "127.0.0.1".to_owned(), port: None, user: String::new() };
+        let asked = std::sync::Arc::default();
+        let mut source = SqliteSource::new(Box::new(Empty(peer, std::sync::Arc::clone(&asked))), Secret(String::new()));
+        source.reading = true;
+        let replica = ids();
+        let (mut sink, _incoming) = channel(1, 500);
+        for (range, limit) in [(Range::Large { bytes: 250_000, columns: vec![0] }, 16), (Range::Whole, FIRST_PAGE)] {
+            let plan = ScanPlan { replica: &replica, range, batch_size: 500 };
+            source.scan(&plan, &mut sink).await.expect("nothing is in the way");
+            assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), limit);
+        }
     }
 
     #[tokio::test]

@@ -32,6 +32,8 @@ pub struct Pass {
     conditions: Vec<Sql>,
     /// Expressions, and the cells that hold them; empty when there is nothing to go on after.
     order: Vec<(String, usize)>,
+    /// The bytes that each row takes at least, as far as is known.
+    pub least: usize,
 }
 
 /// Where a page begins.
@@ -166,12 +168,14 @@ impl<'a> Query<'a> {
                 }
                 vec![pass]
             }
-            Range::Large { bytes } => {
+            Range::Large { bytes, columns } => {
                 let mut pass = self.all();
                 // Whatever a column is declared as, any value may be in it. Nothing of it is read to know its length.
-                let sizes = (0..self.replica.columns.len())
-                    .map(|index| format!("COALESCE(octet_length({}), 0)", self.expression(index)));
-                pass.conditions.extend(sum(sizes.collect()).map(|size| Sql::plain(format!("{size} > {bytes}"))));
+                let sizes =
+                    columns.iter().map(|index| format!("COALESCE(octet_length({}), 0)", self.expression(*index)));
+                let Some(size) = sum(sizes.collect()) else { return Ok(Vec::new()) };
+                pass.conditions.push(Sql::plain(format!("{size} > {bytes}")));
+                pass.least = usize::try_from(*bytes).unwrap_or(usize::MAX);
                 vec![pass]
             }
             Range::Keys => vec![self.keys()],
@@ -214,7 +218,7 @@ impl<'a> Query<'a> {
         // A line end, so that a comment at the condition's end hides nothing of ours.
         let conditions = self.replica.filter.iter().map(|filter| Sql::plain(format!("({filter}\n)"))).collect();
         let relation = quote(&self.replica.source.name.name);
-        Pass { cells: Vec::new(), outputs: Vec::new(), relation, start: None, conditions, order: Vec::new() }
+        Pass { cells: Vec::new(), outputs: Vec::new(), relation, start: None, conditions, order: Vec::new(), least: 1 }
     }
 
     /// The pass over every row, in the order of the key.

@@ -7,7 +7,8 @@ use crate::mapping::SqliteType;
 use crate::replica::Replica;
 use crate::target::Measure;
 
-/// The bytes of JSON that one byte of a value may take: a control character in a document takes seven.
+/// The bytes of JSON that one byte of a value may take: a control character in a document takes seven. Only what a document
+/// says in a word, such as an empty regular expression of MongoDB, takes more.
 const LONGEST_FORM: usize = 8;
 
 /// Values and rows that there is no room for.
