@@ -167,7 +167,8 @@ export type SourceOptions =
  * Where rows go: a SQLite file, or a deployed StarbaseDB over its `POST /query`, by its address (`https://…` or `http://…`, without
  * `/query`) and its admin token. A table there has at most 100 columns, a row takes at most 2 MB, a blob about 1 MB
  * (https://developers.cloudflare.com/durable-objects/platform/limits/). A table that has no room fails with `SCHEMA` or `TARGET_WRITE`
- * before anything of it is written, in a dry run too; what grows beyond that later fails before its batch is sent.
+ * before anything of it is written, in a dry run too; what grows beyond that later, or could not be searched for within
+ * `query_timeout`, fails before its batch is sent.
  */
 export type TargetOptions = { type: 'sqlite'; path: string } | { type: 'starbasedb'; url: string; token: string };
 

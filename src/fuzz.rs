@@ -303,6 +303,7 @@ fn collection(shape: &Shape) -> Replica {
             relation: Relation::Table,
             key: vec![ID.to_owned()],
             columns,
+            key_collations: Vec::new(),
             estimated_rows: None,
             indexes: Vec::new(),
             sees_changes: false,

@@ -53,7 +53,7 @@ pub struct Plan {
 /// # Errors
 /// `SCHEMA` when the user's wishes don't fit the table, `TYPE_MAP` when a type override is impossible.
 pub fn plan(
-    table: Table,
+    mut table: Table,
     target: String,
     wishes: &TableOptions,
     options: &Options,
@@ -69,6 +69,9 @@ pub fn plan(
         }
         None => table.key.clone(),
     };
+    if key_names != table.key {
+        table.key_collations.clear();
+    }
     require_selected(&table, &target, &selected, "key", &key_names)?;
     let frozen_out = frozen_out(&table, &selected, options, state);
     let kept: Vec<usize> = selected.iter().copied().filter(|column| !frozen_out.contains(column)).collect();

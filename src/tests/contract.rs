@@ -552,7 +552,8 @@ async fn two_writers_take_turns(bed: Box<dyn Bed>) {
     let shape = Shape::usual("users");
     bed.create(&shape).await;
     bed.insert(&shape, &(0..2_000).map(|i| usual(i, i, "x", at(i))).collect::<Vec<_>>()).await;
-    let world = World::new(bed, json!({ "batch_size": 100 }));
+    // The second one waits for the first, which may take long where many tests run.
+    let world = World::new(bed, json!({ "batch_size": 100, "connect_timeout": 60 }));
     let other = world.second();
     let (one, two) =
         tokio::join!(world.sync.sync(None, CancellationToken::new()), other.sync(None, CancellationToken::new()));

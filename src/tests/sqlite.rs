@@ -8,6 +8,7 @@ use rusqlite::types::Value as Cell;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Level, Mode};
 
@@ -662,6 +663,49 @@ async fn a_file_in_any_journal_mode() {
         world.bed.insert(&shape, &[usual(9_000, 1, "y", at(9_000))]).await;
         assert_eq!(world.run().await.rows_inserted, 1);
         world.assert_equal(&shape).await;
+        world.end().await;
+    }
+}
+
+/// A page may end between two keys that are one in the column's own collation, and not in the key's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_another_collation_than_its_columns() {
+    let columns = "part TEXT NOT NULL, name TEXT COLLATE NOCASE NOT NULL, updated_at TEXT COLLATE NOCASE";
+    for place in places().await {
+        let kind = place.source()["type"].clone();
+        // Pairs of names that differ by a letter's case, of which the second one begins a page.
+        let fill = |table: usize, part: &str, day: u8| {
+            format!(
+                "INSERT INTO t{table} WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) \
+                 SELECT '{part}', printf(CASE i % 2 WHEN 1 THEN '{part}k%05d' ELSE '{part}K%05d' END, (i + 1) / 2), \
+                 '2026-01-0{day}' FROM n"
+            )
+        };
+        for sql in [
+            format!("CREATE TABLE t0 ({columns}, PRIMARY KEY (name COLLATE BINARY))"),
+            format!("CREATE TABLE t1 ({columns}, PRIMARY KEY (part, name COLLATE BINARY)) WITHOUT ROWID"),
+            format!("CREATE TABLE t2 ({columns})"),
+            "CREATE UNIQUE INDEX i ON t2 (name COLLATE BINARY)".to_owned(),
+            "CREATE TABLE t3 (part TEXT, name TEXT, updated_at TEXT, PRIMARY KEY (name COLLATE NOCASE))".to_owned(),
+        ] {
+            place.execute(&sql).await;
+        }
+        let world = world(place.clone(), json!({ "deletes": "hard" }));
+        for (part, day, rows) in [("p", 1, 3_001), ("q", 5, 6_002)] {
+            for table in 0..3 {
+                place.execute(&fill(table, part, day)).await;
+            }
+            place.execute(&format!("INSERT INTO t3 VALUES ('{part}', '{part}', '2026-01-0{day}')")).await;
+            world.run().await;
+            for table in 0..3 {
+                let count = cell(&world, &format!("SELECT count(*) FROM t{table}"));
+                assert_eq!(count, some(&rows.to_string()), "{kind} t{table}");
+            }
+        }
+        place.execute("DELETE FROM t1 WHERE name = 'pK00007'").await;
+        assert_eq!(world.run().await.rows_deleted, 2, "{kind}: both spellings");
+        let found = world.sync.verify(None, false, CancellationToken::new()).await.unwrap();
+        assert!(found.tables.values().all(|table| table.missing + table.extra == 0), "{kind}: {found:?}");
         world.end().await;
     }
 }

@@ -180,6 +180,7 @@ impl Source for MongodbSource {
             relation: if is_view { Relation::View } else { Relation::Table },
             columns,
             key: if has_key { vec![ID.to_owned()] } else { Vec::new() },
+            key_collations: Vec::new(),
             estimated_rows,
             indexes,
             sees_changes: false,

@@ -133,6 +133,7 @@ pub fn table(
         },
         columns,
         key,
+        key_collations: Vec::new(),
         estimated_rows: cell(relation, 2).and_then(|rows| rows.parse().ok()),
         indexes: indexes
             .iter()

@@ -21,11 +21,16 @@ pub const TABLES_WIDTH: usize = 1;
 /// One relation: itself, its columns, its unique and other indexes. Each row begins with a letter.
 pub fn describe(name: &str) -> Sql {
     let piece = |sql: &str| Sql::plain(sql).then(text(name));
-    piece("SELECT 't' AS c0, type AS c1, wr AS c2, strict AS c3, 0 AS c4, 0 AS c5, 0 AS c6 FROM pragma_table_list WHERE schema = 'main' AND name = ")
+    let collates = piece("SELECT 't' AS c0, type AS c1, wr AS c2, strict AS c3, EXISTS (SELECT 1 FROM sqlite_schema WHERE sql LIKE '%collate%' AND tbl_name = ")
+        .text(" COLLATE NOCASE) AS c4, 0 AS c5, 0 AS c6 FROM pragma_table_list WHERE schema = 'main' AND name = ");
+    collates
+        .then(text(name))
         .text(" UNION ALL ")
         .then(piece("SELECT 'c', cid, name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo("))
         .text(") UNION ALL ")
-        .then(piece("SELECT 'i', il.name, il.\"unique\", il.partial, ii.seqno, ii.name, ii.coll FROM pragma_index_list("))
+        .then(piece(
+            "SELECT 'i', il.name, il.\"unique\", il.partial, ii.seqno, ii.name, ii.coll FROM pragma_index_list(",
+        ))
         .text(") AS il, pragma_index_xinfo(il.name) AS ii WHERE ii.key")
 }
 
@@ -59,7 +64,12 @@ struct Index {
     partial: bool,
     /// By its place; `None` stands for an expression.
     columns: Vec<(i64, Option<String>)>,
+    /// In the order of the columns.
+    collations: Vec<(i64, String)>,
 }
+
+/// The collations that every SQLite has (<https://sqlite.org/datatype3.html#collation>).
+const COLLATIONS: [&str; 3] = ["BINARY", "NOCASE", "RTRIM"];
 
 /// Reads the answer to [`describe`], and says whether rows have numbers; `None` when there is no such relation.
 pub fn table(name: &str, answer: &Batch) -> Option<(Table, bool)> {
@@ -99,6 +109,8 @@ pub fn table(name: &str, answer: &Batch) -> Option<(Table, bool)> {
             numbered = true;
         }
     }
+    let collates = number(&relation[4]) == 1;
+    let key_collations = if collates { collations(&indexes, &key) } else { Vec::new() };
     // The order of the rows' numbers is the order of an index.
     let mut leading: Vec<Vec<String>> = indexes
         .iter()
@@ -114,6 +126,7 @@ pub fn table(name: &str, answer: &Batch) -> Option<(Table, bool)> {
         relation: if is_table { Relation::Table } else { Relation::View },
         columns,
         key,
+        key_collations,
         estimated_rows: None,
         indexes: leading,
         sees_changes: false,
@@ -170,16 +183,38 @@ fn indexes<'a>(rows: impl Iterator<Item = &'a Vec<Value>>) -> Vec<Index> {
     let mut places = HashMap::new();
     for row in rows {
         let at = *places.entry(word(&row[1])).or_insert_with(|| {
-            indexes.push(Index { unique: number(&row[2]) == 1, partial: number(&row[3]) == 1, columns: Vec::new() });
+            indexes.push(Index {
+                unique: number(&row[2]) == 1,
+                partial: number(&row[3]) == 1,
+                columns: Vec::new(),
+                collations: Vec::new(),
+            });
             indexes.len() - 1
         });
         let column = if let Value::Text(name) = &row[5] { Some(name.clone()) } else { None };
         indexes[at].columns.push((number(&row[4]), column));
+        indexes[at].collations.push((number(&row[4]), word(&row[6]).to_owned()));
     }
     for index in &mut indexes {
         index.columns.sort();
+        index.collations.sort();
     }
     indexes
+}
+
+/// The collations of the index that tells rows apart by `key`. Nothing says what a column's own is, so they are named wherever
+/// the table's definition has one.
+fn collations(indexes: &[Index], key: &[String]) -> Vec<String> {
+    let tells = |index: &&Index| {
+        index.unique && !index.partial && index.columns.iter().map(|(_, name)| name.as_ref()).eq(key.iter().map(Some))
+    };
+    // Who reads may lack any other. By their bytes, rows differ that differ in any.
+    let usable = |name: &String| {
+        let known = COLLATIONS.into_iter().find(|known| name.eq_ignore_ascii_case(known));
+        known.unwrap_or("BINARY").to_owned()
+    };
+    let index = indexes.iter().find(tells);
+    index.map(|index| index.collations.iter().map(|(_, name)| usable(name)).collect()).unwrap_or_default()
 }
 
 /// The columns of the shortest index that tells all rows apart.
@@ -222,6 +257,23 @@ mod tests {
             ("CREATE TABLE u (a); CREATE VIEW t AS SELECT * FROM u", ""),
         ] {
             assert_eq!(described(ddl, "t").0.key.join(","), key, "{ddl}");
+        }
+    }
+
+    #[test]
+    fn the_keys_collations_are_its_indexs() {
+        for (ddl, collations) in [
+            ("CREATE TABLE t (a TEXT, b TEXT, PRIMARY KEY (a, b))", ""),
+            ("CREATE TABLE t (a TEXT COLLATE NOCASE PRIMARY KEY)", "NOCASE"),
+            (
+                "CREATE TABLE t (a TEXT COLLATE nocase, b TEXT, PRIMARY KEY (b, a COLLATE binary)) WITHOUT ROWID",
+                "BINARY,BINARY",
+            ),
+            ("CREATE TABLE t (a TEXT NOT NULL); CREATE UNIQUE INDEX i ON t (a COLLATE RTRIM)", "RTRIM"),
+            ("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE)", ""),
+            ("CREATE TABLE t (id INT PRIMARY KEY, a TEXT COLLATE NOCASE)", "BINARY"),
+        ] {
+            assert_eq!(described(ddl, "t").0.key_collations.join(","), collations, "{ddl}");
         }
     }
 

@@ -381,6 +381,7 @@ mod tests {
             relation: Relation::Table,
             columns: vec![column],
             key: vec!["id".to_owned()],
+            key_collations: Vec::new(),
             estimated_rows: None,
             indexes: Vec::new(),
             sees_changes: false,

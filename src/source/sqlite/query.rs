@@ -30,10 +30,28 @@ pub struct Pass {
     /// Where the first page begins; where the others begin lies behind it.
     start: Option<Sql>,
     conditions: Vec<Sql>,
-    /// Expressions, and the cells that hold them; empty when there is nothing to go on after.
-    order: Vec<(String, usize)>,
+    /// Terms, and the cells that hold them; empty when there is nothing to go on after.
+    order: Vec<(Term, usize)>,
     /// The bytes that each row takes at least, as far as is known.
     pub least: usize,
+}
+
+/// What rows are ordered by.
+#[derive(Debug, Clone)]
+struct Term {
+    expression: String,
+    /// ` COLLATE …` where it may not be the expression's own.
+    collation: String,
+}
+
+impl Term {
+    fn of(expression: &str) -> Self {
+        Self { expression: expression.to_owned(), collation: String::new() }
+    }
+
+    fn sql(&self) -> String {
+        format!("{}{}", self.expression, self.collation)
+    }
 }
 
 /// Where a page begins.
@@ -54,7 +72,7 @@ impl Pass {
         let outputs = outputs.map(|(index, output)| output.clone().text(&format!(" AS c{index}")));
         let start = match mark {
             Mark::After(values) => {
-                let order = self.order.iter().map(|(expression, _)| expression.clone()).zip(values).collect::<Vec<_>>();
+                let order = self.order.iter().map(|(term, _)| term).zip(values).collect::<Vec<_>>();
                 Some(compared(&order, ">"))
             }
             _ => self.start.clone(),
@@ -66,7 +84,7 @@ impl Pass {
         }
         let order: Vec<String> = match self.order.as_slice() {
             [] => (1..=self.outputs.len()).map(|place| place.to_string()).collect(),
-            order => order.iter().map(|(expression, _)| expression.clone()).collect(),
+            order => order.iter().map(|(term, _)| term.sql()).collect(),
         };
         let offset = if let Mark::Rows(rows) = mark { format!(" OFFSET {rows}") } else { String::new() };
         sql.text(&format!(" ORDER BY {} LIMIT {limit}{offset}", order.join(", ")))
@@ -155,7 +173,7 @@ impl<'a> Query<'a> {
                 let width = pass.outputs.len();
                 pass.output(Sql::plain(track.expression.clone()), Cell::default());
                 pass.output(Sql::plain("((").then(Sql::join(advance, ") AND (")).text(")) IS TRUE"), Cell::default());
-                pass.order.insert(0, (track.expression.clone(), width));
+                pass.order.insert(0, (Term::of(&track.expression), width));
                 match (part, ahead) {
                     (TrackPart::Behind, None) => return Ok(Vec::new()),
                     (TrackPart::Behind, Some(_)) => {
@@ -201,9 +219,9 @@ impl<'a> Query<'a> {
         pass.output(Sql::plain(track.expression.clone()), Cell::default());
         pass.conditions.push(Sql::plain(format!("{} IS NOT NULL", track.expression)));
         pass.conditions.push(Sql::plain(track.not_in_future()));
-        pass.order.insert(0, (track.expression.clone(), width));
-        for (expression, _) in &mut pass.order {
-            expression.push_str(" DESC");
+        pass.order.insert(0, (Term::of(&track.expression), width));
+        for (term, _) in &mut pass.order {
+            term.collation.push_str(" DESC");
         }
         Some((pass.page(&Mark::Start, 1), width + 1))
     }
@@ -227,23 +245,27 @@ impl<'a> Query<'a> {
         for index in 0..self.replica.columns.len() {
             pass.output(Sql::plain(self.expression(index)), self.cell(index));
         }
-        pass.order = self.replica.key.iter().map(|index| (self.expression(*index), *index)).collect();
+        pass.order = self.terms().into_iter().zip(self.replica.key.iter().copied()).collect();
         pass
     }
 
     /// The pass over every key, in its order.
     fn keys(&self) -> Pass {
         let mut pass = self.pass();
-        for (place, index) in self.replica.key.iter().enumerate() {
+        for (place, (index, term)) in self.replica.key.iter().zip(self.terms()).enumerate() {
             pass.output(Sql::plain(self.expression(*index)), self.cell(*index));
-            pass.order.push((self.expression(*index), place));
+            pass.order.push((term, place));
         }
         pass
     }
 
     fn lookup(&self, keys: &[Key]) -> Result<Pass> {
         let mut pass = self.all();
-        let names = self.replica.key.iter().map(|index| Sql::plain(self.expression(*index))).collect();
+        let names = match self.terms().as_slice() {
+            [term] => vec![Sql::plain(term.sql())],
+            // In a row it would keep SQLite from the index. What is found beyond the keys does no harm.
+            terms => terms.iter().map(|term| Sql::plain(term.expression.clone())).collect(),
+        };
         let rows = keys.iter().map(|key| Ok(Sql::row(self.checked(key)?.iter().map(parameter).collect())));
         let rows = rows.collect::<Result<Vec<_>>>()?;
         let list = if self.replica.key.len() == 1 { " IN (" } else { " IN (VALUES " };
@@ -256,6 +278,16 @@ impl<'a> Query<'a> {
             return computed;
         }
         column(self.replica, &self.replica.source.columns[self.replica.columns[index].source].name)
+    }
+
+    /// The key's columns as rows are ordered by them.
+    fn terms(&self) -> Vec<Term> {
+        let mut collations = self.replica.source.key_collations.iter();
+        let terms = self.replica.key.iter().map(|index| {
+            let collation = collations.next().map_or_else(String::new, |name| format!(" COLLATE {name}"));
+            Term { expression: self.expression(*index), collation }
+        });
+        terms.collect()
     }
 
     fn cell(&self, index: usize) -> Cell {
@@ -280,16 +312,14 @@ impl<'a> Query<'a> {
     }
 
     fn after_key(&self, key: &Key) -> Result<Sql> {
-        let names = self.replica.key.iter().map(|index| self.expression(*index));
-        Ok(compared(&names.zip(self.checked(key)?).collect::<Vec<_>>(), ">"))
+        Ok(compared(&self.terms().iter().zip(self.checked(key)?).collect::<Vec<_>>(), ">"))
     }
 
     /// The condition that a row lies on one side of `position`.
     fn beside(&self, track: &Track, position: &Position, operator: &str) -> Result<Sql> {
-        let names = self.replica.key.iter().map(|index| self.expression(*index));
-        let names = std::iter::once(track.expression.clone()).chain(names);
+        let terms: Vec<Term> = std::iter::once(Term::of(&track.expression)).chain(self.terms()).collect();
         let values = std::iter::once(&position.track).chain(self.checked(&position.key)?);
-        Ok(compared(&names.zip(values).collect::<Vec<_>>(), operator))
+        Ok(compared(&terms.iter().zip(values).collect::<Vec<_>>(), operator))
     }
 }
 
@@ -301,9 +331,24 @@ impl Pass {
 }
 
 /// Rows compare as SQLite's row values, which range over an index.
-fn compared(values: &[(String, &Value)], operator: &str) -> Sql {
-    let names = values.iter().map(|(expression, _)| Sql::plain(expression.clone())).collect();
-    let values = values.iter().map(|(_, value)| parameter(value)).collect();
+fn compared(values: &[(&Term, &Value)], operator: &str) -> Sql {
+    // A collation that is named later in a row misleads some versions about its first value.
+    if let [(first, value), rest @ ..] = values
+        && first.collation.is_empty()
+        && rest.iter().any(|(term, _)| !term.collation.is_empty())
+    {
+        let (name, beyond) = (&first.expression, &operator[..1]);
+        return Sql::plain(format!("({name} {beyond}= "))
+            .then(parameter(value))
+            .text(&format!(" AND ({name} {beyond} "))
+            .then(parameter(value))
+            .text(" OR ")
+            .then(compared(rest, operator))
+            .text("))");
+    }
+    let names = values.iter().map(|(term, _)| Sql::plain(term.expression.clone())).collect();
+    // Beside the value: beside the column, a row would find no place in the index.
+    let values = values.iter().map(|(term, value)| parameter(value).text(&term.collation)).collect();
     Sql::row(names).text(&format!(" {operator} ")).then(Sql::row(values))
 }
 
@@ -311,11 +356,15 @@ fn compared(values: &[(String, &Value)], operator: &str) -> Sql {
 pub fn missing_index(replica: &Replica) -> Option<String> {
     let source = &replica.source;
     let tracked = unindexed_track(replica)?;
-    let key = replica.key.iter().map(|index| &source.columns[replica.columns[*index].source]);
+    let mut collations = source.key_collations.iter();
+    let key = replica.key.iter().map(|index| {
+        let collation = collations.next().map_or_else(String::new, |name| format!(" COLLATE {name}"));
+        (&source.columns[replica.columns[*index].source], collation)
+    });
     // The number of a row is part of every index.
-    let key =
-        key.filter(|column| column.name != *tracked && column.declared != "INTEGER").map(|column| column.name.as_str());
-    let parts: Vec<_> = std::iter::once(tracked).chain(key).map(quote).collect();
+    let key = key.filter(|(column, _)| column.name != *tracked && column.declared != "INTEGER");
+    let key = key.map(|(column, collation)| format!("{}{collation}", quote(&column.name)));
+    let parts: Vec<_> = std::iter::once(quote(tracked)).chain(key).collect();
     let name = format!("{}_{tracked}", source.name.name);
     Some(format!("CREATE INDEX {} ON {} ({})", quote(&name), quote(&source.name.name), parts.join(", ")))
 }
