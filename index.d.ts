@@ -176,9 +176,9 @@ export type TargetOptions = { type: 'sqlite'; path: string } | { type: 'starbase
 export interface RetryOptions {
   /** Tries in all, at least 1. Default: 5. */
   attempts?: number;
-  /** Milliseconds before the second try; doubles from there, with jitter. Default: 200. */
+  /** Milliseconds before the second try; doubles from there, with jitter. Default: 200, or `max_ms` if that is less. */
   base_ms?: number;
-  /** The longest wait, in milliseconds. Default: 30000. */
+  /** The longest wait, in milliseconds. Default: 30000, or `base_ms` if that is more. */
   max_ms?: number;
 }
 
@@ -222,7 +222,7 @@ export interface TableOptions {
   select?: Record<string, string>;
   /** Default: the plugin's `deletes`. */
   deletes?: Deletes;
-  /** Rows per committed batch. Default: the plugin's `batch_size`. */
+  /** Rows per batch. Default: the plugin's `batch_size`. */
   batch_size?: number;
 }
 
@@ -235,7 +235,10 @@ export interface DataSyncOptions {
    * schema; `['*.*']` takes those of every schema.
    */
   tables?: (string | TableOptions)[];
-  /** Rows per committed batch, a whole number from 1 to 100000. Default: 1000. */
+  /**
+   * Rows per batch, a whole number from 1 to 100000; a batch ends at 4 MB, too. Batches that have come while one was written
+   * are committed together, up to four. Default: 1000.
+   */
   batch_size?: number;
   /**
    * The column tracked for incremental updates; of a list, the first that is not NULL. `'xmin'` (PostgreSQL) catches
@@ -262,9 +265,9 @@ export interface DataSyncOptions {
   type_map?: Record<string, SqliteType>;
   /** Seconds that each run re-reads behind its position in a time column. Default: 300. */
   lookback?: number;
-  /** The same for an integer column, in its own unit. Default: 10000. */
+  /** The same for a numeric column, in its own unit. Default: 10000. */
   lookback_values?: number;
-  /** What happens to rows of the target that left the source. Default: `none`. */
+  /** What happens to rows of the target that left the source. Default: `none`; `hard` in mode `full`. */
   deletes?: Deletes;
   /** The largest share of a table, from 0 to 1, that one reconcile may delete. Default: 0.5. */
   delete_limit?: number;
@@ -583,7 +586,7 @@ export class DataSyncPlugin extends EventEmitter {
    * Runs a sync now. A trigger during a run waits for it, and waiting triggers are merged. With `dryRun` it says what a run
    * would do, and writes nothing.
    *
-   * @param tables names as in the option `tables`; all when absent or empty
+   * @param tables their names, without wildcards; all when absent or empty
    * @throws {DataSyncError} when a table failed; the others are in sync all the same, or, with `dryRun`, in the error's `plan`
    */
   triggerSync(tables?: readonly string[] | null, options?: TriggerOptions & { dryRun?: false }): Promise<SyncStats>;
@@ -597,7 +600,7 @@ export class DataSyncPlugin extends EventEmitter {
    * Compares the replica with the source, row by row and value by value, and changes neither. Reads each table once; what
    * differs then is looked at a second time, at a later moment of the source. No run goes on meanwhile; triggers wait.
    *
-   * @param tables names as in the option `tables`; all when absent or empty
+   * @param tables their names, without wildcards; all when absent or empty
    * @throws {DataSyncError} when a table can't be compared: `TABLE_NOT_FOUND` when it was never synced, `SCHEMA` when its
    * schema or options changed since the last run
    */

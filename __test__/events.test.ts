@@ -90,6 +90,17 @@ onEveryServer((world) => {
     }
   });
 
+  test('a later run that reads the whole table is no first load', async () => {
+    await world.items(3000);
+    const { plugin, told } = world.sync({ batch_size: 1, tables: [{ name: 'items', mode: 'full' }] });
+    await plugin.triggerSync();
+    const first = told.of('progress').length;
+    await plugin.triggerSync();
+    const later = told.of('progress').slice(first);
+    expect(later.length).toBeGreaterThan(0);
+    expect(new Set(later.map(({ phase }) => phase))).toEqual(new Set(['incremental']));
+  });
+
   test('a run that fails ends in syncError alone, with what was done for the other tables', async () => {
     await world.items(10);
     const { plugin, told } = world.sync({ tables: ['items', 'gone', 'lost'] });

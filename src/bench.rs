@@ -175,7 +175,7 @@ fn replica(columns: Vec<Column>, sqlite: &[SqliteType]) -> Replica {
             relation: Relation::Table,
             key: vec![columns[0].name.clone()],
             columns,
-            key_collations: Vec::new(),
+            key_collations: None,
             estimated_rows: None,
             indexes: Vec::new(),
             sees_changes: false,

@@ -303,7 +303,7 @@ fn collection(shape: &Shape) -> Replica {
             relation: Relation::Table,
             key: vec![ID.to_owned()],
             columns,
-            key_collations: Vec::new(),
+            key_collations: None,
             estimated_rows: None,
             indexes: Vec::new(),
             sees_changes: false,

@@ -126,9 +126,9 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The names of its key's columns in the key's order; empty when it has none.
     pub key: Vec<String>,
-    /// The collations in which the key tells rows apart, one for each of its columns; empty where those are the columns' own, or
-    /// there is no such thing.
-    pub key_collations: Vec<String>,
+    /// Where the source may take values for equal that differ, as SQLite does where a collation says so: the collations in which
+    /// the key tells rows apart, one for each of its columns; empty where it does so in any. `None` elsewhere.
+    pub key_collations: Option<Vec<String>>,
     /// Roughly how many rows it has, where the source keeps such a figure.
     pub estimated_rows: Option<u64>,
     /// The leading columns of its indexes, one list an index.

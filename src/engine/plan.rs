@@ -70,7 +70,8 @@ pub fn plan(
         None => table.key.clone(),
     };
     if key_names != table.key {
-        table.key_collations.clear();
+        // By their bytes, values differ that differ in any collation.
+        table.key_collations = table.key_collations.map(|_| vec!["BINARY".to_owned(); key_names.len()]);
     }
     require_selected(&table, &target, &selected, "key", &key_names)?;
     let frozen_out = frozen_out(&table, &selected, options, state);
@@ -115,6 +116,10 @@ pub fn plan(
             Level::Info,
             format!("Table {target} has no key: each run reads it whole and swaps it in; name one with primary_key"),
         ));
+        if table.is_large() && wishes.mode.is_none() {
+            let hint = format!("Table {target} is large and is read whole every run; name a key with primary_key");
+            hints.push((Level::Warn, hint));
+        }
     }
     if table.numbered && wishes.primary_key.is_none() {
         hints.push((
@@ -365,7 +370,8 @@ fn select_columns(table: &Table, target: &str, wishes: &TableOptions, options: &
         };
         return Ok((0..table.columns.len()).filter(chosen).collect());
     }
-    if !is_pattern {
+    // What grows with its rows may get the column yet.
+    if !is_pattern && !table.grows {
         require_columns(table, target, "exclude_columns", &wishes.exclude_columns)?;
     }
     let kept = |index: &usize| {

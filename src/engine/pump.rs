@@ -61,12 +61,10 @@ impl Run<'_> {
         progress: &mut Progress,
         state: &mut TableState,
     ) -> Result<()> {
-        let phase = match range {
-            Range::ByKey { .. } | Range::Whole => Phase::Snapshot,
-            _ => Phase::Incremental,
-        };
+        let phase = progress.phase;
+        let is_whole = matches!(range, Range::ByKey { .. } | Range::Whole);
         let plan = ScanPlan { replica: &work.replica, range, batch_size: work.plan.batch_size };
-        if phase == Phase::Snapshot && progress.estimated_rows.is_none() {
+        if is_whole && progress.estimated_rows.is_none() {
             progress.estimated_rows = self.control.or_end(self.source.estimate(&plan)).await?;
         }
         let (sink, mut incoming) = source::channel(work.replica.columns.len() + hidden(&plan.range), plan.batch_size);

@@ -1,6 +1,6 @@
 //! Which tables a run is about, and what each is called in the target.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use wildmatch::WildMatch;
 
@@ -45,10 +45,10 @@ impl Selected {
     }
 }
 
-/// The columns that the user's wishes for a table name; a pattern's are not looked for in each table that it finds.
+/// The columns that a table's options need; a pattern's are not looked for in each table that it finds.
 fn named_columns(wishes: &TableOptions) -> impl Iterator<Item = &str> {
     let lists = [wishes.track_column.as_ref(), wishes.primary_key.as_ref(), wishes.columns.as_ref()];
-    let names = lists.into_iter().flatten().flatten().chain(&wishes.exclude_columns).chain(wishes.types.keys());
+    let names = lists.into_iter().flatten().flatten().chain(wishes.types.keys());
     names.filter(|_| !wishes.name.contains('*')).map(String::as_str)
 }
 
@@ -59,7 +59,8 @@ fn named_columns(wishes: &TableOptions) -> impl Iterator<Item = &str> {
 pub async fn described(source: &mut dyn Source, table: &Selected, known: &[KnownColumn]) -> Result<Table> {
     let described = source.describe(&table.name, known).await?;
     let mut described = described.ok_or_else(|| super::table::not_found(table))?;
-    let missing = named_columns(&table.wishes).filter(|name| described.column(name).is_none()).collect::<Vec<_>>();
+    let named = named_columns(&table.wishes);
+    let missing: BTreeSet<&str> = named.filter(|name| described.column(name).is_none()).collect();
     if described.grows && !missing.is_empty() {
         source.find_columns(&mut described, &missing).await?;
     }

@@ -6,12 +6,12 @@ use std::time::Instant;
 use crate::batch::{Position, Value};
 use crate::config::{Deletes, Options, SchemaDrift};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Level, Mode, TableStats};
+use crate::event::{Event, Level, Mode, Phase, TableStats};
 use crate::mapping::SqliteType;
 use crate::replica::{Replica, ReplicaColumn, Track};
 use crate::schema::SourceType;
 use crate::source::{Lookback, Moment, Range, Source, Standing, TrackPart};
-use crate::target::{Ddl, Existing, Leftover, Losses, TablePhase, TableState, Write};
+use crate::target::{Ddl, Existing, Leftover, Losses, StoredColumn, TablePhase, TableState, Write};
 
 use super::drift::{self, Drift};
 use super::plan::{self, Plan};
@@ -40,6 +40,8 @@ pub struct Progress {
     /// Roughly how many rows there will be.
     pub estimated_rows: Option<u64>,
     announced: bool,
+    /// Which part of its life the table is in, as its events say.
+    pub phase: Phase,
     /// Whether it was searched for values that the target has no room for.
     pub(super) searched: bool,
     /// How often that was tried in vain.
@@ -77,6 +79,7 @@ impl Progress {
             loading_since: None,
             estimated_rows: None,
             announced: false,
+            phase: Phase::Incremental,
             searched: false,
             searches: 0,
             met_position: false,
@@ -251,8 +254,10 @@ impl Run<'_> {
         if std::mem::replace(&mut progress.announced, true) {
             return;
         }
-        if progress.state.is_none() {
-            for column in &work.replica.columns {
+        let known: &[StoredColumn] = progress.state.as_ref().map_or(&[], |state| &state.columns);
+        for column in &work.replica.columns {
+            let stored = work.plan.stored(column);
+            if !known.iter().any(|known| known.source == stored.source && known.declared == stored.declared) {
                 self.hint_of_column(&work.replica, column);
             }
         }
@@ -265,11 +270,11 @@ impl Run<'_> {
                 ),
             );
         }
-        let phase = if route == Route::Update { TablePhase::Incremental } else { TablePhase::Snapshot };
+        progress.phase = if route == Route::Update { Phase::Incremental } else { Phase::Snapshot };
         self.reporter.event(Event::TableStart {
             table: work.replica.target.clone(),
             mode: work.plan.mode,
-            phase: phase.into(),
+            phase: progress.phase,
         });
     }
 

@@ -15,7 +15,7 @@ pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
@@ -181,7 +181,7 @@ pub trait Source: Send {
 
     /// Adds to `table`, which `describe` gave, those of `names` that it has all the same: a table that grows is described by
     /// some of its rows. To be called before [`compute`](Self::compute).
-    async fn find_columns(&mut self, table: &mut Table, names: &[&str]) -> Result<()> {
+    async fn find_columns(&mut self, table: &mut Table, names: &BTreeSet<&str>) -> Result<()> {
         let _ = (table, names);
         Ok(())
     }
@@ -252,8 +252,12 @@ pub struct Limits {
     pub query: std::time::Duration,
 }
 
-/// How much longer than [`Limits::query`] a server may search ([`Range::Large`]), so that it does not go on for nobody.
-pub const GIVING_UP: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long a server may search ([`Range::Large`]), so that it does not go on when nobody waits any more: a little longer than
+/// `limit`, and no longer than the settings for it take, which is 24 days.
+pub fn longest_search(limit: std::time::Duration) -> std::time::Duration {
+    let most = std::time::Duration::from_hours(24 * 24);
+    (limit + std::time::Duration::from_secs(1)).min(most)
+}
 
 /// Every kind of source there is.
 pub static ALL: &[&dyn Connect] = &[&postgres::Postgres, &mysql::Mysql, &mongodb::Mongodb, &sqlite::Family];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Level, Mode};
 
@@ -301,6 +302,7 @@ async fn the_log_says_what_is_missing() {
         bed.execute(
             "CREATE TABLE big (id int PRIMARY KEY, updated_at timestamptz);
              INSERT INTO big SELECT i, '2026-01-01' FROM generate_series(1, 120000) i; ANALYZE big;
+             CREATE TABLE heap AS SELECT id FROM big; ANALYZE heap;
              CREATE TABLE made (id int PRIMARY KEY, created_at timestamptz);
              CREATE TYPE shade;
              CREATE FUNCTION shade_in(cstring) RETURNS shade AS 'textin' LANGUAGE internal IMMUTABLE STRICT;
@@ -317,6 +319,7 @@ async fn the_log_says_what_is_missing() {
             "CREATE INDEX CONCURRENTLY ON \"public\".\"big\" (\"updated_at\", \"id\")",
             "Table made has only created_at to track, which an update doesn't move",
             "Table plain has no column to track: each run reads it whole",
+            "Table heap is large and is read whole every run; name a key with primary_key",
             "Column plain.price (numeric) is kept as exact text",
             "Column plain.tint has the type shade, which is kept as the source's own text",
         ] {
@@ -324,6 +327,12 @@ async fn the_log_says_what_is_missing() {
         }
         assert_eq!(cell(&world, "SELECT price || mood || tint FROM plain"), some("12345678901234567890.12[1,5)rose"));
         assert!(!log.contains("plain.mood"), "a range is kept as text by the type table: {log}");
+        // Of a column that comes later it is said, too.
+        world.bed.execute("ALTER TABLE plain ADD COLUMN later shade").await;
+        let plain = Some(vec!["plain".to_owned()]);
+        world.sync.sync(plain, CancellationToken::new()).await.unwrap();
+        let log = world.log(Level::Warn).join("\n");
+        assert!(log.contains("Column plain.later has the type shade"), "{log}");
         world.end().await;
     }
 }

@@ -687,17 +687,19 @@ async fn a_key_of_another_collation_than_its_columns() {
             format!("CREATE TABLE t2 ({columns})"),
             "CREATE UNIQUE INDEX i ON t2 (name COLLATE BINARY)".to_owned(),
             "CREATE TABLE t3 (part TEXT, name TEXT, updated_at TEXT, PRIMARY KEY (name COLLATE NOCASE))".to_owned(),
+            "CREATE VIEW t4 AS SELECT * FROM t0".to_owned(),
         ] {
             place.execute(&sql).await;
         }
-        let world = world(place.clone(), json!({ "deletes": "hard" }));
+        let view = json!({ "name": "t4", "primary_key": ["name"] });
+        let world = world(place.clone(), json!({ "deletes": "hard", "tables": ["*", view] }));
         for (part, day, rows) in [("p", 1, 3_001), ("q", 5, 6_002)] {
             for table in 0..3 {
                 place.execute(&fill(table, part, day)).await;
             }
             place.execute(&format!("INSERT INTO t3 VALUES ('{part}', '{part}', '2026-01-0{day}')")).await;
             world.run().await;
-            for table in 0..3 {
+            for table in [0, 1, 2, 4] {
                 let count = cell(&world, &format!("SELECT count(*) FROM t{table}"));
                 assert_eq!(count, some(&rows.to_string()), "{kind} t{table}");
             }

@@ -144,7 +144,7 @@ fn replica(name: &str, columns: &[(&str, SqliteType)], key: &[usize], track: &[u
                 })
                 .collect(),
             key: key.iter().map(|&index| columns[index].0.into()).collect(),
-            key_collations: Vec::new(),
+            key_collations: None,
             estimated_rows: None,
             indexes: Vec::new(),
             sees_changes: true,

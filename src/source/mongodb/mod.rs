@@ -21,7 +21,7 @@ pub(crate) mod shape;
 pub(crate) mod track;
 pub(crate) mod value;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::IntoFuture;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -43,7 +43,7 @@ use self::track::Class;
 use super::advice::unindexed_track;
 use super::peer::connect_timeout;
 use super::reading::Reading;
-use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, TrackPart};
+use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, TrackPart, longest_search};
 use crate::batch::{Batch, Position};
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
@@ -180,7 +180,7 @@ impl Source for MongodbSource {
             relation: if is_view { Relation::View } else { Relation::Table },
             columns,
             key: if has_key { vec![ID.to_owned()] } else { Vec::new() },
-            key_collations: Vec::new(),
+            key_collations: None,
             estimated_rows,
             indexes,
             sees_changes: false,
@@ -189,18 +189,23 @@ impl Source for MongodbSource {
         }))
     }
 
-    async fn find_columns(&mut self, table: &mut Table, names: &[&str]) -> Result<()> {
+    async fn find_columns(&mut self, table: &mut Table, names: &BTreeSet<&str>) -> Result<()> {
         let name = table.name.name.clone();
         let collection: Collection<RawDocumentBuf> = self.database(None)?.collection(&name);
+        let limit = self.limits.query;
         let mut shape = self.shapes.remove(&name).unwrap_or_default();
         for field in names.iter().copied().filter(|field| is_path(field)) {
             // Of a field whose values are none there is no column.
-            let found = collection.find(doc! { field: { "$ne": Bson::Null } }).limit(1);
-            let mut cursor = self.ask(None, found.batch()).await?;
-            let Some(answer) = self.next(None, &mut cursor).await? else { continue };
+            let condition = doc! { field: { "$ne": Bson::Null } };
+            let found = collection.find(condition).limit(1).max_time(longest_search(limit));
+            let first = async { found.batch().await?.next().await.transpose() };
+            let answer = timeout(limit, first).await.map_err(|_| self.not_found(&name, field))?;
+            let Some(answer) = answer.map_err(|fault| self.failed(None, &fault))? else { continue };
             for document in documents(&answer).map_err(|fault| self.failed(None, &fault))? {
+                let document = document?;
                 // A document that can't be read is the scan's to complain of.
-                let _ = shape.learn(document?);
+                let _ = shape.learn(document);
+                shape.learn_field(document, field);
             }
         }
         table.columns = shape.columns(!table.key.is_empty());
@@ -315,6 +320,14 @@ impl MongodbSource {
 
     fn failed(&self, replica: Option<&Replica>, fault: &mongodb::error::Error) -> Error {
         error::read(&self.reading(replica), fault, &self.server.database)
+    }
+
+    /// Nobody knows whether a collection has a field, and to ask again would take as long.
+    fn not_found(&self, name: &str, field: &str) -> Error {
+        self.reading(None).because(format!(
+            "none of the first documents of '{name}' has the field '{field}' that the options name, and to look for it takes \
+             longer than query_timeout: make an index of it"
+        ))
     }
 
     /// Waits for the server as long as it may take.

@@ -17,7 +17,7 @@ use super::value::{bson_of, check_key, foreign_position};
 use crate::batch::{Key, Position};
 use crate::error::{Error, Kind, Result};
 use crate::replica::{Replica, Track};
-use crate::source::{GIVING_UP, Lookback, Range, TrackPart};
+use crate::source::{Lookback, Range, TrackPart, longest_search};
 
 /// Where the first of several track columns that has a value is put while documents are sorted by it.
 const COMPUTED: &str = "__data_sync_track";
@@ -400,7 +400,7 @@ impl<'a> Query<'a> {
             find = find.projection(projection);
         }
         if step.is_search {
-            find = find.max_time(limit + GIVING_UP);
+            find = find.max_time(longest_search(limit));
         }
         find.batch().await
     }

@@ -50,9 +50,13 @@ impl Shape {
         if let Some(&index) = self.by_name.get(name) {
             self.fields[index].1 = pin;
         } else if !self.is_full() || FOLLOWED.contains(&name) {
-            self.by_name.insert(name.to_owned(), self.fields.len());
-            self.fields.push((name.to_owned(), pin));
+            self.add(name, pin);
         }
+    }
+
+    fn add(&mut self, name: &str, pin: Pin) {
+        self.by_name.insert(name.to_owned(), self.fields.len());
+        self.fields.push((name.to_owned(), pin));
     }
 
     /// Takes what earlier runs were told.
@@ -86,6 +90,14 @@ impl Shape {
             }
         }
         Ok(widened)
+    }
+
+    /// Learns of the field `name`, which somebody asks for, however many others there are.
+    pub fn learn_field(&mut self, document: &RawDocument, name: &str) {
+        let value = document.get(name).ok().flatten();
+        if let (None, Some(pin)) = (self.pin(name), value.and_then(Pin::of)) {
+            self.add(name, pin);
+        }
     }
 
     /// The columns: the key first, then the fields as they were met, then what stands for the whole document. `has_key`

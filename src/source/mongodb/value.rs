@@ -119,7 +119,7 @@ mod tests {
                 relation: Relation::Table,
                 columns: vec![column],
                 key: vec!["_id".to_owned()],
-                key_collations: Vec::new(),
+                key_collations: None,
                 estimated_rows: None,
                 indexes: Vec::new(),
                 sees_changes: false,

@@ -133,7 +133,7 @@ pub fn table(
         },
         columns,
         key,
-        key_collations: Vec::new(),
+        key_collations: None,
         estimated_rows: cell(relation, 2).and_then(|rows| rows.parse().ok()),
         indexes: indexes
             .iter()

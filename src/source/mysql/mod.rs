@@ -26,7 +26,7 @@ use self::sql::{Sql, arguments};
 use self::value::Decoder;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
-use super::{BatchSink, Connect, GIVING_UP, Limits, Listed, Moment, Range, ScanPlan, Source, channel, driver};
+use super::{BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, channel, driver, longest_search};
 use crate::batch::Position;
 use crate::config::SourceConfig;
 use crate::error::{Error, Kind, Result};
@@ -211,7 +211,7 @@ impl Source for MysqlSource {
         let Some(select) = self.query(plan.replica)?.range(&plan.range)? else { return Ok(()) };
         let is_search = matches!(plan.range, Range::Large { .. });
         if is_search {
-            self.ask(&limit_statements(self.limits.query + GIVING_UP), Some(plan.replica)).await?;
+            self.ask(&limit_statements(longest_search(self.limits.query)), Some(plan.replica)).await?;
         }
         let outgrown = self.read(plan.replica, select, sink).await?;
         if is_search {

@@ -280,7 +280,7 @@ pub fn table(name: TableName, answer: &str) -> serde_json::Result<(Table, Detail
         relation,
         columns,
         key: described.key.unwrap_or_default(),
-        key_collations: Vec::new(),
+        key_collations: None,
         estimated_rows: described.rows,
         indexes: described
             .indexes

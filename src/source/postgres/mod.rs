@@ -27,7 +27,7 @@ use self::snapshot::Snapshot;
 use super::peer::{Peer, connect_timeout};
 use super::reading::Reading;
 use super::{
-    BatchSink, Connect, GIVING_UP, Limits, Listed, Moment, Range, ScanPlan, Source, Standing, channel, driver,
+    BatchSink, Connect, Limits, Listed, Moment, Range, ScanPlan, Source, Standing, channel, driver, longest_search,
 };
 use crate::batch::Position;
 use crate::config::SourceConfig;
@@ -237,7 +237,7 @@ impl Source for PostgresSource {
         self.prefer_indexes(select.by_key, plan.replica).await?;
         let is_search = matches!(plan.range, Range::Large { .. });
         if is_search {
-            let millis = (self.limits.query + GIVING_UP).as_millis();
+            let millis = longest_search(self.limits.query).as_millis();
             self.ask(&format!("SET LOCAL statement_timeout = {millis}"), Some(plan.replica)).await?;
         }
         self.copy(plan.replica, select, sink).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 
 use super::link::{Bounds, Fault, Link};
 use super::sql::{Bound, Sql};
@@ -38,10 +38,23 @@ impl FileLink {
         work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let connection = self.connection.take().ok_or_else(|| Fault::Cut("the file was closed".to_owned()))?;
+        let mut waiting = Waiting(Some(connection.get_interrupt_handle()));
         let done = tokio::task::spawn_blocking(move || (work(&connection), connection)).await;
+        waiting.0 = None;
         let (result, connection) = done.map_err(|_| Fault::Cut("reading the file was given up".to_owned()))?;
         self.connection = Some(connection);
         result
+    }
+}
+
+/// Whoever waits for a statement. One that nobody waits for any more is ended.
+struct Waiting(Option<InterruptHandle>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            handle.interrupt();
+        }
     }
 }
 

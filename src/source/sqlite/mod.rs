@@ -168,7 +168,10 @@ impl SqliteSource {
             fault = asked.err();
             spare = std::mem::replace(&mut rows, next);
         }
-        self.page = self.page.max(usual);
+        if pass.least > 1 {
+            // The rows of other passes need not be as large.
+            self.page = usual;
+        }
         take(replica, &pass.cells, &rows, sink).await
     }
 }
@@ -381,7 +384,7 @@ mod tests {
             relation: Relation::Table,
             columns: vec![column],
             key: vec!["id".to_owned()],
-            key_collations: Vec::new(),
+            key_collations: None,
             estimated_rows: None,
             indexes: Vec::new(),
             sees_changes: false,

@@ -45,10 +45,6 @@ struct Term {
 }
 
 impl Term {
-    fn of(expression: &str) -> Self {
-        Self { expression: expression.to_owned(), collation: String::new() }
-    }
-
     fn sql(&self) -> String {
         format!("{}{}", self.expression, self.collation)
     }
@@ -173,7 +169,7 @@ impl<'a> Query<'a> {
                 let width = pass.outputs.len();
                 pass.output(Sql::plain(track.expression.clone()), Cell::default());
                 pass.output(Sql::plain("((").then(Sql::join(advance, ") AND (")).text(")) IS TRUE"), Cell::default());
-                pass.order.insert(0, (Term::of(&track.expression), width));
+                pass.order.insert(0, (self.tracked_term(track), width));
                 match (part, ahead) {
                     (TrackPart::Behind, None) => return Ok(Vec::new()),
                     (TrackPart::Behind, Some(_)) => {
@@ -219,7 +215,7 @@ impl<'a> Query<'a> {
         pass.output(Sql::plain(track.expression.clone()), Cell::default());
         pass.conditions.push(Sql::plain(format!("{} IS NOT NULL", track.expression)));
         pass.conditions.push(Sql::plain(track.not_in_future()));
-        pass.order.insert(0, (Term::of(&track.expression), width));
+        pass.order.insert(0, (self.tracked_term(track), width));
         for (term, _) in &mut pass.order {
             term.collation.push_str(" DESC");
         }
@@ -280,9 +276,17 @@ impl<'a> Query<'a> {
         column(self.replica, &self.replica.source.columns[self.replica.columns[index].source].name)
     }
 
+    /// The track value as rows are ordered by it. Where the key's collations are named, so is this one's: some versions take a
+    /// row's first value by the collation of a later one.
+    fn tracked_term(&self, track: &Track) -> Term {
+        let is_named = self.replica.source.key_collations.as_ref().is_some_and(|names| !names.is_empty());
+        let collation = if is_named { " COLLATE BINARY" } else { "" };
+        Term { expression: track.expression.clone(), collation: collation.to_owned() }
+    }
+
     /// The key's columns as rows are ordered by them.
     fn terms(&self) -> Vec<Term> {
-        let mut collations = self.replica.source.key_collations.iter();
+        let mut collations = self.replica.source.key_collations.iter().flatten();
         let terms = self.replica.key.iter().map(|index| {
             let collation = collations.next().map_or_else(String::new, |name| format!(" COLLATE {name}"));
             Term { expression: self.expression(*index), collation }
@@ -317,7 +321,7 @@ impl<'a> Query<'a> {
 
     /// The condition that a row lies on one side of `position`.
     fn beside(&self, track: &Track, position: &Position, operator: &str) -> Result<Sql> {
-        let terms: Vec<Term> = std::iter::once(Term::of(&track.expression)).chain(self.terms()).collect();
+        let terms: Vec<Term> = std::iter::once(self.tracked_term(track)).chain(self.terms()).collect();
         let values = std::iter::once(&position.track).chain(self.checked(&position.key)?);
         Ok(compared(&terms.iter().zip(values).collect::<Vec<_>>(), operator))
     }
@@ -332,20 +336,6 @@ impl Pass {
 
 /// Rows compare as SQLite's row values, which range over an index.
 fn compared(values: &[(&Term, &Value)], operator: &str) -> Sql {
-    // A collation that is named later in a row misleads some versions about its first value.
-    if let [(first, value), rest @ ..] = values
-        && first.collation.is_empty()
-        && rest.iter().any(|(term, _)| !term.collation.is_empty())
-    {
-        let (name, beyond) = (&first.expression, &operator[..1]);
-        return Sql::plain(format!("({name} {beyond}= "))
-            .then(parameter(value))
-            .text(&format!(" AND ({name} {beyond} "))
-            .then(parameter(value))
-            .text(" OR ")
-            .then(compared(rest, operator))
-            .text("))");
-    }
     let names = values.iter().map(|(term, _)| Sql::plain(term.expression.clone())).collect();
     // Beside the value: beside the column, a row would find no place in the index.
     let values = values.iter().map(|(term, value)| parameter(value).text(&term.collation)).collect();
@@ -356,7 +346,7 @@ fn compared(values: &[(&Term, &Value)], operator: &str) -> Sql {
 pub fn missing_index(replica: &Replica) -> Option<String> {
     let source = &replica.source;
     let tracked = unindexed_track(replica)?;
-    let mut collations = source.key_collations.iter();
+    let mut collations = source.key_collations.iter().flatten();
     let key = replica.key.iter().map(|index| {
         let collation = collations.next().map_or_else(String::new, |name| format!(" COLLATE {name}"));
         (&source.columns[replica.columns[*index].source], collation)
