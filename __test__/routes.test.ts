@@ -301,6 +301,10 @@ onEveryServer((world) => {
     expect((await rejection(sync.plugin.triggerSync(undefined, { signal: ending.signal }))).code).toBe('ABORTED');
     await new Promise((resolve) => setTimeout(resolve, 3000));
     await world.query('UPDATE pg_database SET datallowconn = false WHERE datname = current_database()');
+    // Where the end came between two statements, the connection was kept.
+    await world.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+    );
     expect((await post('/sync')).status).toBe(502);
     const text = await (await get('/metrics')).text();
     expect(text).toContain('data_sync_runs_total{outcome="failed"} 1');

@@ -61,6 +61,17 @@ impl Replica {
         Some(format!("({expression}\n)"))
     }
 
+    /// Those of `columns` (indexes into `columns`) whose values may be long; none when all of them together take at most `most`
+    /// bytes, by what `longest` says of a declared type.
+    pub fn long_columns(&self, columns: &[usize], most: u64, longest: impl Fn(&str) -> Option<u64>) -> Vec<usize> {
+        let long: Vec<_> = columns.iter().copied().filter(|index| self.kind(*index).is_long()).collect();
+        let sizes = long.iter().map(|index| {
+            let column = &self.source.columns[self.columns[*index].source];
+            if column.expression.is_some() { None } else { longest(&column.declared) }
+        });
+        if sizes.sum::<Option<u64>>().is_some_and(|together| together <= most) { Vec::new() } else { long }
+    }
+
     /// The columns of the replica that hold the track value, in the order of precedence; empty unless tracked by
     /// columns. Validation makes sure that tracked columns are copied.
     pub fn track_columns(&self) -> Vec<usize> {

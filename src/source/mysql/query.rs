@@ -206,15 +206,7 @@ impl<'a> Query<'a> {
     /// The bytes of a row's values in `columns` that may be long; `None` when they can't be more than `most`.
     fn size(&self, columns: &[usize], most: u64) -> Option<String> {
         let replica = self.replica;
-        let long: Vec<_> = columns.iter().copied().filter(|index| replica.kind(*index).is_long()).collect();
-        let longest = long.iter().map(|index| {
-            let column = &replica.source.columns[replica.columns[*index].source];
-            if column.expression.is_some() { None } else { longest(&column.declared) }
-        });
-        if longest.sum::<Option<u64>>().is_some_and(|longest| longest <= most) {
-            return None;
-        }
-        let sizes = long.into_iter().map(|index| {
+        let sizes = replica.long_columns(columns, most, longest).into_iter().map(|index| {
             let value = replica.computed(index).unwrap_or_else(|| column(replica, self.name(index)));
             format!("COALESCE(OCTET_LENGTH({value}), 0)")
         });

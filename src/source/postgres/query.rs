@@ -211,15 +211,7 @@ impl<'a> Query<'a> {
     /// the server knows the length without reading them (<https://www.postgresql.org/docs/current/storage-toast.html>).
     fn size(&self, columns: &[usize], most: u64) -> Result<Option<String>> {
         let replica = self.replica;
-        let long: Vec<_> = columns.iter().copied().filter(|index| replica.kind(*index).is_long()).collect();
-        let longest = long.iter().map(|index| {
-            let column = &replica.source.columns[replica.columns[*index].source];
-            if column.expression.is_some() { None } else { longest(&column.declared) }
-        });
-        if longest.sum::<Option<u64>>().is_some_and(|longest| longest <= most) {
-            return Ok(None);
-        }
-        let sizes = long.into_iter().map(|index| {
+        let sizes = replica.long_columns(columns, most, longest).into_iter().map(|index| {
             let value = replica.computed(index).unwrap_or_else(|| column(replica, self.name(index)));
             let cast = match details_of(replica, self.details, self.name(index))?.literal.as_str() {
                 "pg_catalog.bytea" => "pg_catalog.bytea",
