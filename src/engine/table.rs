@@ -256,10 +256,7 @@ impl Run<'_> {
         }
         let known: &[StoredColumn] = progress.state.as_ref().map_or(&[], |state| &state.columns);
         for column in &work.replica.columns {
-            let stored = work.plan.stored(column);
-            if !known.iter().any(|known| known.source == stored.source && known.declared == stored.declared) {
-                self.hint_of_column(&work.replica, column);
-            }
+            self.hint_of_column(work, column, known);
         }
         if let Some(statement) = self.source.advice(&work.replica) {
             self.reporter.log_once(
@@ -278,8 +275,9 @@ impl Run<'_> {
         });
     }
 
-    /// Says of a column what its user may not expect of its type.
-    fn hint_of_column(&self, replica: &Replica, column: &ReplicaColumn) {
+    /// Says of a column that is none of the `known` what its user may not expect of its type.
+    fn hint_of_column(&self, work: &Work, column: &ReplicaColumn, known: &[StoredColumn]) {
+        let replica = &work.replica;
         let source = &replica.source.columns[column.source];
         let (table, name, declared) = (&replica.target, &source.name, &source.declared);
         let (level, line) = match source.kind {
@@ -296,7 +294,10 @@ impl Run<'_> {
             ),
             _ => return,
         };
-        self.reporter.log_once(level, line);
+        let stored = work.plan.stored(column);
+        if !known.iter().any(|known| known.source == stored.source && known.declared == stored.declared) {
+            self.reporter.log_once(level, line);
+        }
     }
 
     /// Runs schema steps that a table needs before its rows, if there are any.

@@ -341,19 +341,25 @@ impl Source for SqliteSource {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::schema::{Column, Relation, SourceType};
     use crate::source::channel;
     use crate::source::peer::Peer;
 
-    /// Answers every question for a page with a full one of the same row.
-    struct Endless(Peer);
+    /// Answers every question for a page with none or with a full one of the same row, and remembers how many it was asked for.
+    struct Scripted {
+        peer: Peer,
+        is_full: bool,
+        asked: Arc<AtomicUsize>,
+    }
 
     #[async_trait]
-    impl Link for Endless {
+    impl Link for Scripted {
         fn peer(&self) -> &Peer {
-            &self.0
+            &self.peer
         }
 
         fn bounds(&self) -> link::Bounds {
@@ -362,11 +368,20 @@ mod tests {
 
         async fn ask(&mut self, sql: &Sql, rows: &mut Batch) -> Result<(), Fault> {
             let limit = sql.text.rsplit("LIMIT ").next().and_then(|limit| limit.parse().ok()).expect("a limit");
-            for _ in 0..limit {
+            self.asked.store(limit, Ordering::Relaxed);
+            for _ in 0..if self.is_full { limit } else { 0 } {
                 rows.push_int(7);
             }
             Ok(())
         }
+    }
+
+    fn scripted(is_full: bool) -> (SqliteSource, Arc<AtomicUsize>) {
+        let peer = Peer { host: "127.0.0.1".to_owned(), port: None, user: String::new() };
+        let asked = Arc::default();
+        let link = Scripted { peer, is_full, asked: Arc::clone(&asked) };
+        let source = SqliteSource::new(Box::new(link), Secret(String::new()));
+        (SqliteSource { reading: true, ..source }, asked)
     }
 
     fn ids() -> Replica {
@@ -394,46 +409,21 @@ mod tests {
         crate::tests::support::replica(table, &[], &BTreeMap::new())
     }
 
-    /// Has no rows, and remembers how many it was asked for.
-    struct Empty(Peer, std::sync::Arc<std::sync::atomic::AtomicUsize>);
-
-    #[async_trait]
-    impl Link for Empty {
-        fn peer(&self) -> &Peer {
-            &self.0
-        }
-
-        fn bounds(&self) -> link::Bounds {
-            link::Bounds::CLOUDFLARE
-        }
-
-        async fn ask(&mut self, sql: &Sql, _: &mut Batch) -> Result<(), Fault> {
-            let limit = sql.text.rsplit("LIMIT ").next().and_then(|limit| limit.parse().ok()).expect("a limit");
-            self.1.store(limit, std::sync::atomic::Ordering::Relaxed);
-            Ok(())
-        }
-    }
-
     #[tokio::test]
     async fn a_search_for_large_rows_asks_for_few() {
-        let peer = Peer { host: "127.0.0.1".to_owned(), port: None, user: String::new() };
-        let asked = std::sync::Arc::default();
-        let mut source = SqliteSource::new(Box::new(Empty(peer, std::sync::Arc::clone(&asked))), Secret(String::new()));
-        source.reading = true;
+        let (mut source, asked) = scripted(false);
         let replica = ids();
         let (mut sink, _incoming) = channel(1, 500);
         for (range, limit) in [(Range::Large { bytes: 250_000, columns: vec![0] }, 16), (Range::Whole, FIRST_PAGE)] {
             let plan = ScanPlan { replica: &replica, range, batch_size: 500 };
             source.scan(&plan, &mut sink).await.expect("nothing is in the way");
-            assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), limit);
+            assert_eq!(asked.load(Ordering::Relaxed), limit);
         }
     }
 
     #[tokio::test]
     async fn pages_that_never_end_are_told() {
-        let peer = Peer { host: "127.0.0.1".to_owned(), port: None, user: String::new() };
-        let mut source = SqliteSource::new(Box::new(Endless(peer)), Secret(String::new()));
-        source.reading = true;
+        let (mut source, _) = scripted(true);
         let replica = ids();
         let (mut sink, mut incoming) = channel(1, 500);
         let taker = tokio::spawn(async move { while incoming.next().await.is_some() {} });
